@@ -1,0 +1,79 @@
+"""An event: what happened, when, and on which page."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+from datetime import datetime, timezone
+from typing import Any
+
+import attrs
+
+PAGE_VIEW = "page_view"
+CALLBACK = "callback"
+
+#: Keys that ``data`` of every event has, in the order of the wire format.
+PAGE_KEYS = (
+    "app_name",
+    "ip",
+    "user_agent",
+    "base_url",
+    "url",
+    "url_root",
+    "referrer",
+    "path",
+    "full_path",
+    "method",
+    "user_id",
+    "email",
+    "full_name",
+)
+
+ANONYMOUS = "anonymous"
+
+
+def _utc(value: datetime) -> datetime:
+    if value.tzinfo is None:
+        raise ValueError(f"timestamp must be an aware datetime, got {value!r}")
+    return value.astimezone(timezone.utc)
+
+
+@attrs.frozen
+class Event:
+    """One observation in the documented wire format.
+
+    *id* is unique and stays the same over retries; *event* is ``page_view``,
+    ``callback`` or the name given to ``Tracker.track``; *timestamp* is aware and kept
+    in UTC; *data* is a JSON object with at least `PAGE_KEYS`. The mapping must not be
+    changed once it is in an event.
+    """
+
+    id: str
+    event: str
+    timestamp: datetime = attrs.field(converter=_utc)
+    data: Mapping[str, Any]
+
+    @classmethod
+    def new(cls, event: str, data: Mapping[str, Any], *, timestamp: datetime | None = None) -> Event:
+        """An event that happened now, or at *timestamp*, under a fresh id.
+
+        Document keys missing from *data* are filled: null, and `ANONYMOUS` for the three of the user.
+        """
+        page: dict[str, Any] = dict.fromkeys(PAGE_KEYS)
+        page.update(user_id=ANONYMOUS, email=ANONYMOUS, full_name=ANONYMOUS)
+        page.update(data)
+        return cls(
+            id=str(uuid.uuid4()),
+            event=event,
+            timestamp=timestamp or datetime.now(timezone.utc),
+            data=page,
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """The wire format: a new JSON-ready dictionary, sharing the values of *data*."""
+        return {
+            "id": self.id,
+            "event": self.event,
+            "timestamp": self.timestamp.isoformat(),
+            "data": dict(self.data),
+        }

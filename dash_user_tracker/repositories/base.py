@@ -1,0 +1,138 @@
+"""The contract every repository keeps."""
+
+from __future__ import annotations
+
+import abc
+import inspect
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from ..errors import NotReadableError
+from ..events import Event
+
+DEFAULT_LIMIT = 1000
+
+
+class TrackerRepository(abc.ABC):
+    """Takes events and, where it can, gives them back.
+
+    Only `save_event` must be written; a subclass need not call ``super().__init__``.
+    Methods are synchronous. The saving ones are called on one worker thread of the
+    process, the reading ones on any thread, so a repository that does both must be
+    thread-safe.
+
+    In the reading methods *start* and *end* are aware datetimes, half open
+    (``start <= timestamp < end``), None for no bound. They count every recorded page
+    view; ``automated=False`` leaves out robots, probes and test clients,
+    ``automated=True`` keeps only those.
+    """
+
+    def __new__(cls, *args: object, **kwargs: object) -> TrackerRepository:
+        # Here and not in __init__: a subclass need not call ours.
+        for name in ("save_event", "save_events"):
+            if inspect.iscoroutinefunction(getattr(cls, name)):
+                raise TypeError(
+                    f"{cls.__name__}.{name} must be a plain method, got a coroutine function: repositories are "
+                    "synchronous (they run on a worker thread); drop 'async' and use a blocking client"
+                )
+        return super().__new__(cls)
+
+    @abc.abstractmethod
+    def save_event(self, event: Event) -> None:
+        """Store one event; return only when it is taken.
+
+        Raise `RejectedError` to have it dropped and counted; anything else that is
+        raised means "try again later".
+        """
+
+    def save_events(self, events: Sequence[Event]) -> None:
+        """Store several events; the default calls `save_event` for each."""
+        for event in events:
+            self.save_event(event)
+
+    def close(self) -> None:
+        """Give connections and files back. May be called more than once."""
+
+    # -- reading -----------------------------------------------------------------
+
+    def get_page_views(
+        self,
+        start: datetime | None = None,
+        end: datetime | None = None,
+        limit: int | None = DEFAULT_LIMIT,
+        *,
+        automated: bool | None = None,
+    ) -> dict[str, Any]:
+        """``{"count": all page views, "data": [event data + timestamp]}``, newest first, at most *limit* rows."""
+        raise self._cannot_read()
+
+    def get_page_views_by_user(
+        self,
+        user_id: str,
+        start: datetime | None = None,
+        end: datetime | None = None,
+        limit: int | None = DEFAULT_LIMIT,
+        *,
+        automated: bool | None = None,
+    ) -> dict[str, Any]:
+        """`get_page_views` of one user."""
+        raise self._cannot_read()
+
+    def get_page_views_by_path(
+        self,
+        path: str,
+        start: datetime | None = None,
+        end: datetime | None = None,
+        limit: int | None = DEFAULT_LIMIT,
+        *,
+        automated: bool | None = None,
+    ) -> dict[str, Any]:
+        """`get_page_views` of one path."""
+        raise self._cannot_read()
+
+    def get_user_count(
+        self, start: datetime | None = None, end: datetime | None = None, *, automated: bool | None = None
+    ) -> int:
+        """Distinct ``user_id`` over all page views; ``anonymous`` is one."""
+        raise self._cannot_read()
+
+    def get_user_count_by_path(
+        self, path: str, start: datetime | None = None, end: datetime | None = None, *, automated: bool | None = None
+    ) -> int:
+        """Distinct ``user_id`` over the page views of *path*."""
+        raise self._cannot_read()
+
+    def get_page_count(
+        self, start: datetime | None = None, end: datetime | None = None, *, automated: bool | None = None
+    ) -> int:
+        """Distinct paths over all page views."""
+        raise self._cannot_read()
+
+    def get_page_count_by_user(
+        self, user_id: str, start: datetime | None = None, end: datetime | None = None, *, automated: bool | None = None
+    ) -> int:
+        """Distinct paths over the page views of *user_id*."""
+        raise self._cannot_read()
+
+    def _cannot_read(self) -> NotReadableError:
+        return NotReadableError(
+            f"{type(self).__name__} stores events but cannot read them back; write the reading methods of "
+            "TrackerRepository, or read from another one: "
+            "TrackerAnalytics(repository=SqlTrackerRepository('sqlite:///usage.db'))"
+        )
+
+
+def check_range(start: datetime | None, end: datetime | None) -> None:
+    """ValueError where a bound is naive or the range runs backwards."""
+    for name, value in (("start", start), ("end", end)):
+        if value is not None and value.tzinfo is None:
+            raise ValueError(f"{name} must be an aware datetime (datetime.now(timezone.utc)), got naive {value!r}")
+    if start is not None and end is not None and end < start:
+        raise ValueError(f"end must not be before start, got {start.isoformat()} to {end.isoformat()}")
+
+
+def check_limit(limit: int | None) -> None:
+    """ValueError where *limit* is negative."""
+    if limit is not None and limit < 0:
+        raise ValueError(f"limit must be at least 0, or None for all rows, got {limit}")
