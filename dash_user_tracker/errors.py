@@ -22,22 +22,37 @@ class DecodeError(TrackerError, ValueError):
     """A document is not an event in the documented wire format."""
 
 
-class RejectedError(TrackerError):
-    """The receiver refused the events for good; sending them again cannot help.
+class DeliveryError(TrackerError):
+    """The receiver did not take all events of one call.
 
-    A repository raises it from ``save_event`` or ``save_events``; the events are
-    then counted as dropped instead of being tried again.
+    *taken*: how many of them, from the front, it has taken all the same.
     """
 
+    def __init__(self, message: str, *, taken: int = 0) -> None:
+        super().__init__(message)
+        self.taken = taken
 
-class UnavailableError(TrackerError):
-    """The receiver cannot take events now; they are tried again.
+
+class RejectedError(DeliveryError):
+    """The receiver refused events for good; sending them again cannot help.
+
+    They are counted as dropped. *refused*: how many after the *taken* ones, None for all
+    that are left; what follows them is delivered as usual.
+    """
+
+    def __init__(self, message: str, *, taken: int = 0, refused: int | None = None) -> None:
+        super().__init__(message, taken=taken)
+        self.refused = refused
+
+
+class UnavailableError(DeliveryError):
+    """The receiver cannot take events now; those not *taken* are tried again.
 
     *retry_after* is the receiver's own wish in seconds, None where it stated none.
     """
 
-    def __init__(self, message: str, *, retry_after: float | None = None) -> None:
-        super().__init__(message)
+    def __init__(self, message: str, *, taken: int = 0, retry_after: float | None = None) -> None:
+        super().__init__(message, taken=taken)
         self.retry_after = retry_after
 
 

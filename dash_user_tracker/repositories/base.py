@@ -115,6 +115,20 @@ class TrackerRepository(abc.ABC):
         """Distinct paths over the page views of *user_id*."""
         raise self._cannot_read()
 
+    def get_events(
+        self,
+        start: datetime | None = None,
+        end: datetime | None = None,
+        limit: int | None = DEFAULT_LIMIT,
+        *,
+        event: str | None = None,
+    ) -> list[Event]:
+        """Events of every kind, or only of the kind *event* (``page_view``), newest first, at most *limit*.
+
+        Of two events with the same timestamp the one that arrived later comes first.
+        """
+        raise self._cannot_read()
+
     def _cannot_read(self) -> NotReadableError:
         return NotReadableError(
             f"{type(self).__name__} stores events but cannot read them back; write the reading methods of "

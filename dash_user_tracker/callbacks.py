@@ -1,0 +1,163 @@
+"""What a callback is called, why it ran, and whether its owner wants it counted."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import re
+from collections.abc import Callable, Container, Iterable
+from typing import Any, TypeVar, Union
+
+import attrs
+
+from .navigation import is_poll
+from .request import CallbackRequest
+
+_MARK = "__dash_user_tracker_ignore__"
+_DUPLICATE = re.compile(r"@[0-9a-f]{32,64}")
+
+INITIAL = "initial"
+POLL = "poll"
+TIMER = "timer"
+NAVIGATION = "navigation"
+CASCADE = "cascade"
+USER = "user"
+UNKNOWN = "unknown"
+
+#: Causes that a person did not bring about; left out unless asked for.
+NOISE = frozenset({TIMER, POLL})
+
+_ADDRESS = (".pathname", ".href", ".search", ".hash")
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+IgnoreCallback = Union[Callable[["CallbackName"], bool], Iterable[str], None]
+
+
+def ignore_callback(function: Function) -> Function:
+    """Leave a callback out of the usage data. Works on either side of ``@callback``.
+
+    ::
+
+        @callback(Output("clock", "children"), Input("tick", "n_intervals"))
+        @ignore_callback
+        def clock(n): ...
+    """
+    if not callable(function):
+        raise TypeError(
+            f"ignore_callback decorates a function, got {function!r}; "
+            "to name callbacks, use Tracker(app, ignore_callback=[...])"
+        )
+    setattr(function, _MARK, True)
+    return function
+
+
+class CallbackName(str):
+    """A callback's function name, with its *output* id and its *label* (``module:function``)."""
+
+    __slots__ = ("label", "output")
+
+    output: str
+    label: str
+
+    def __new__(cls, name: str, *, output: str, label: str) -> CallbackName:
+        self = super().__new__(cls, name)
+        self.output = output
+        self.label = label
+        return self
+
+
+@attrs.frozen
+class Callback:
+    """One callback of a Dash app."""
+
+    name: CallbackName
+    background: bool = False
+    ignored: bool = False  # by the decorator
+
+    @classmethod
+    def of(cls, output: str, spec: dict[str, Any]) -> Callback:
+        """The callback under the key *output* of ``Dash.callback_map``."""
+        output = _DUPLICATE.sub("", output)
+        wrapper = spec.get("callback")
+        function = _unwrapped(wrapper)
+        name = getattr(function, "__qualname__", None) or getattr(function, "__name__", None)
+        if name is None or "<lambda>" in name:
+            name = label = output
+        else:
+            name = name.replace("<locals>.", "")
+            label = f"{getattr(function, '__module__', None) or '?'}:{name}"
+            name = name.rpartition(".")[2]
+        if "_pages_content" in output:
+            name, label = "pages", "dash:pages"
+        return cls(
+            name=CallbackName(name, output=output, label=label),
+            background=bool(spec.get("background") or spec.get("long")),
+            ignored=bool(getattr(wrapper, _MARK, False) or getattr(function, _MARK, False)),
+        )
+
+
+def _unwrapped(function: Any) -> Any:
+    """The user's function below decorators and partials."""
+    for _ in range(100):  # a chain that goes in a circle ends, too
+        inner = function.func if isinstance(function, functools.partial) else getattr(function, "__wrapped__", None)
+        if inner is None:
+            break
+        function = inner
+    return function.__func__ if inspect.ismethod(function) else function
+
+
+class IgnoredCallbacks:
+    """The owner's wish, asked once for each callback.
+
+    A callable that raises means "not ignored"; *failed* is told of it.
+    """
+
+    def __init__(self, wish: IgnoreCallback, failed: Callable[[Exception], None]) -> None:
+        self._ask: Callable[[CallbackName], bool]
+        if wish is None:
+            self._ask = lambda _: False
+        elif callable(wish):
+            self._ask = wish
+        else:
+            names = frozenset(wish)
+            self._ask = lambda name: not names.isdisjoint((str(name), name.output, name.label))
+        self._failed = failed
+        self._answers: dict[str, bool] = {}
+
+    def __contains__(self, callback: Callback) -> bool:
+        if callback.ignored:
+            return True
+        output = callback.name.output
+        if output not in self._answers:
+            try:
+                self._answers[output] = bool(self._ask(callback.name))
+            except Exception as error:  # noqa: BLE001 - the owner's code
+                self._failed(error)
+                self._answers[output] = False
+        return self._answers[output]
+
+
+def cause_of(call: CallbackRequest, *, query: str, produced: Container[str]) -> str:
+    """Why the callback ran; *produced* are the ``id.property`` that callbacks of the app write."""
+    if is_poll(query):
+        return POLL
+    if not call.changed:
+        return INITIAL
+    if all(trigger.endswith(".n_intervals") for trigger in call.changed):
+        return TIMER
+    if any(trigger.endswith(_ADDRESS) for trigger in call.changed):
+        return NAVIGATION
+    if all(trigger in produced for trigger in call.changed):
+        return CASCADE
+    return USER
+
+
+def outputs_of(output: str) -> list[str]:
+    """The ``id.property`` that a callback's key names."""
+    parts = output[2:-2].split("...") if output.startswith("..") and output.endswith("..") else [output]
+    return [_DUPLICATE.sub("", part) for part in parts if "." in part]
+
+
+def trigger_of(call: CallbackRequest) -> str | None:
+    """The first ``id.property`` that triggered the run, None on an initial call."""
+    return call.changed[0] if call.changed else None

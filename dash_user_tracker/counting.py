@@ -1,0 +1,339 @@
+"""What one observed request counts as: no event, one, or several."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections import OrderedDict
+from collections.abc import Callable
+from datetime import datetime, timezone
+from typing import Any, Protocol, Union
+
+import attrs
+
+from .addresses import below, encode_path, split_address
+from .callbacks import NOISE, Callback, IgnoredCallbacks, cause_of, trigger_of
+from .classify import CALLBACK, DOCUMENT, REPORT
+from .documents import is_prefetch, is_robot, left_to_script
+from .events import ANONYMOUS, PAGE_KEYS, PAGE_VIEW, Event
+from .events import CALLBACK as CALLBACK_EVENT
+from .marks import INTERNAL, LOAD, Mark, mark_of
+from .navigation import callback_request, is_poll, navigated_path, referred_path
+from .policy import Policy
+from .privacy import visitor_id
+from .request import CallbackRequest, CustomEvent, Observation, User
+from .routes import IgnoredRoutes
+
+Item = Union[Observation, CustomEvent]
+
+#: Clients whose last page a bare middleware remembers.
+LEDGER_SIZE = 10_000
+
+_NOBODY = User(ANONYMOUS, ANONYMOUS, ANONYMOUS)
+
+
+class DashFacts(Protocol):
+    """What counting asks about a Dash app; read lazily, on the worker."""
+
+    def name(self) -> str | None:
+        """The app's title."""
+
+    def prefix(self) -> str:
+        """What browsers see before the app's own paths (``requests_pathname_prefix``)."""
+
+    def is_page(self, endpoint: str) -> bool:
+        """The Flask endpoint serves the app's index."""
+
+    def is_callback(self, endpoint: str) -> bool:
+        """The Flask endpoint runs the app's callbacks."""
+
+    def route(self, path: str) -> str | None:
+        """The template of the page at the app-relative *path*."""
+
+    def callback(self, output: str) -> Callback | None:
+        """The callback under a key of the callback map."""
+
+    def canonical_output(self) -> str | None:
+        """The callback that is sent once for each page view."""
+
+    def produced(self) -> frozenset[str]:
+        """Every ``id.property`` that a callback writes."""
+
+    def visitor_key(self) -> bytes | str | None:
+        """A secret that all workers share."""
+
+
+@attrs.frozen
+class _Page:
+    """The page an event belongs to."""
+
+    path: str  # decoded, with every prefix: what the address bar shows
+    query: str = ""
+    referrer: str | None = None
+    load: str | None = None
+
+
+class Counting:
+    """Turns observations into events; runs on the worker alone, so it needs no lock.
+
+    *dash* is None around a WSGI app of which nothing is known; *problem* is told what
+    failed in the owner's code: ``problem(reason, error)``.
+    """
+
+    def __init__(self, policy: Policy, dash: DashFacts | None, problem: Callable[[str, Exception], None]) -> None:
+        self._policy = policy
+        self._dash = dash
+        self._ignored_routes = IgnoredRoutes(policy.ignore_route, lambda error: problem("ignore_route", error))
+        self._ignored_callbacks = IgnoredCallbacks(
+            policy.ignore_callback, lambda error: problem("ignore_callback", error)
+        )
+        self._last_page: OrderedDict[tuple[str | None, ...], str] = OrderedDict()
+
+    def __call__(self, item: Item) -> list[Event]:
+        """The events that *item* amounts to, in the order they happened."""
+        if isinstance(item, CustomEvent):
+            return [self._outside(item)]
+        mark = mark_of(item.mark) if self._dash is not None else None
+        events = self._request(item, mark)
+        return events + self._custom(item, mark) if item.custom else events
+
+    def _request(self, seen: Observation, mark: Mark | None) -> list[Event]:
+        if seen.kind == DOCUMENT:
+            return self._document(seen)
+        if seen.kind == CALLBACK:
+            return self._callback(seen, mark)
+        if seen.kind == REPORT:
+            return self._views(seen, mark) if seen.status_code // 100 == 2 else []
+        return self._boot(seen) if mark is None else []
+
+    # -- page views ------------------------------------------------------------------
+
+    def _document(self, seen: Observation) -> list[Event]:
+        if seen.status_code // 100 != 2 or not seen.html or is_prefetch(seen):
+            return []
+        page = _Page(seen.mount + seen.path, seen.query, seen.referrer)
+        if self._dash is None:
+            if seen.fetch_dest not in (None, "document"):
+                return []
+            self._remember(seen, page.path)
+        else:
+            if seen.endpoint is not None and not self._dash.is_page(seen.endpoint):
+                return []
+            if left_to_script(seen):
+                return []
+        return self._view(seen, page, LOAD, unseen=self._dash is not None)
+
+    def _views(self, seen: Observation, mark: Mark | None) -> list[Event]:
+        """The views that the page script tells; nothing where the request is not its own."""
+        if mark is None or seen.fetch_site not in (None, "same-origin"):
+            return []
+        events = []
+        for told in mark.views:
+            path, query = split_address(told.address)
+            page = _Page(path, query, told.referrer, mark.page_load)
+            events += self._view(seen, page, told.navigation, age=told.age, event_id=mark.view_id(told))
+        return events
+
+    def _boot(self, seen: Observation) -> list[Event]:
+        """The renderer's first request is the load, in an app that no callback stands for."""
+        path = referred_path(seen)
+        if self._dash is None or path is None or seen.fetch_site not in (None, "same-origin"):
+            return []
+        if seen.status_code >= 400 or self._dash.canonical_output() is not None:
+            return []
+        return self._view(seen, _Page(path), LOAD)
+
+    def _navigation(self, seen: Observation, call: CallbackRequest) -> list[Event]:
+        """The view a callback stands for, when its page has no script."""
+        path = navigated_path(call)
+        if path is None or is_poll(seen.query):
+            return []
+        if self._dash is None:
+            if self._remember(seen, path) == path:
+                return []
+            return self._view(seen, _Page(path), INTERNAL)
+        if call.output != self._dash.canonical_output():
+            return []
+        # The page that writes its own location with refresh=True posts the next path, then leaves: the load
+        # that follows counts. An origin-only Referer (policy strict-origin) says nothing and must pass.
+        if referred_path(seen) not in (None, "/", path):
+            return []
+        # Which of the two it was cannot be told from one request; most are navigations.
+        return self._view(seen, _Page(path), INTERNAL)
+
+    def _view(
+        self,
+        seen: Observation,
+        page: _Page,
+        navigation: str,
+        *,
+        age: float = 0.0,
+        event_id: str | None = None,
+        unseen: bool = False,
+    ) -> list[Event]:
+        """One page view; *unseen*: recorded at a document that no browser is known to show."""
+        data = self._data(seen, page)
+        if data is None:
+            return []
+        if unseen and not data["automated"] and (seen.user or _NOBODY).id == ANONYMOUS:
+            data.update(automated=True, automated_reason="no browser")
+        data["navigation"] = navigation
+        return [_event(PAGE_VIEW, seen.received - age, data, event_id)]
+
+    def _remember(self, seen: Observation, path: str) -> str | None:
+        """The client's page until now; *path* from now on."""
+        client = (seen.ip, seen.user_agent, seen.host, seen.user.id if seen.user else None)
+        last = self._last_page.pop(client, None)
+        self._last_page[client] = path
+        if len(self._last_page) > LEDGER_SIZE:
+            self._last_page.popitem(last=False)
+        return last
+
+    # -- callback runs -----------------------------------------------------------------
+
+    def _callback(self, seen: Observation, mark: Mark | None) -> list[Event]:
+        # A refused or malformed request ran nothing and showed nothing.
+        if not (200 <= seen.status_code < 300 or seen.status_code >= 500) or self._is_foreign(seen):
+            return []
+        call = seen.call or _parsed(seen.body)
+        views = self._views(seen, mark) if mark else self._navigation(seen, call) if call else []
+        return views + (self._run(seen, call, mark) if call else [])
+
+    def _is_foreign(self, seen: Observation) -> bool:
+        return self._dash is not None and seen.endpoint is not None and not self._dash.is_callback(seen.endpoint)
+
+    def _run(self, seen: Observation, call: CallbackRequest, mark: Mark | None) -> list[Event]:
+        produced: frozenset[str] = frozenset()
+        callback: Callback | None = None
+        if self._dash is not None:
+            callback = self._dash.callback(call.output)
+            if (
+                callback is None or callback in self._ignored_callbacks
+            ):  # unknown: a client's invention, or a stale page
+                return []
+            produced = self._dash.produced()
+        cause = cause_of(call, query=seen.query, produced=produced)
+        if cause in NOISE:
+            return []
+        data = self._data(seen, self._page_of(seen, call, mark))
+        if data is None:
+            return []
+        status = seen.status_code
+        data.update(
+            callback=callback.name.label if callback else None,
+            output=callback.name.output if callback else call.output,
+            trigger=trigger_of(call),
+            cause=cause,
+            action=mark.action if mark else None,
+            status=status,
+            outcome="error" if status >= 500 or seen.error else "no_update" if status == 204 else "ok",
+            duration_ms=round(seen.duration * 1000, 3),
+            error=seen.error.to_dict() if seen.error else None,
+            request_bytes=seen.request_bytes,
+            response_bytes=seen.response_bytes,
+            background=callback.background if callback else False,
+        )
+        return [_event(CALLBACK_EVENT, seen.received, data)]
+
+    def _page_of(self, seen: Observation, call: CallbackRequest | None, mark: Mark | None) -> _Page:
+        """The page that sent a request: by its mark, else its Referer, else the address among its inputs."""
+        if mark is not None:
+            path, query = split_address(mark.address)
+            return _Page(path, query, None, mark.page_load)
+        path_or_none = (navigated_path(call) if call else None) or referred_path(seen)
+        if path_or_none is None and call is not None and call.pathname is not None:
+            path_or_none = split_address(call.pathname)[0]
+        return _Page(path_or_none or (self._dash.prefix() if self._dash else "/"))
+
+    # -- custom events -------------------------------------------------------------------
+
+    def _custom(self, seen: Observation, mark: Mark | None) -> list[Event]:
+        """The app's own events, made while it answered this request."""
+        if seen.kind == DOCUMENT:
+            page = _Page(seen.mount + seen.path, seen.query, seen.referrer)
+        else:
+            page = self._page_of(seen, seen.call, mark)
+        data = self._data(seen, page)
+        if data is None:
+            return []
+        return [
+            _event(custom.name, custom.received, {**data, "properties": json.loads(custom.properties)}, custom.id)
+            for custom in seen.custom
+        ]
+
+    def _outside(self, custom: CustomEvent) -> Event:
+        """An event made outside of any request: no page, nobody."""
+        data: dict[str, Any] = dict.fromkeys(PAGE_KEYS)
+        data.update(user_id=ANONYMOUS, email=ANONYMOUS, full_name=ANONYMOUS)
+        data.update(visitor=None, route=None, page_load=None, automated=False, automated_reason=None)
+        data.update(self._labels(), properties=json.loads(custom.properties))
+        return _event(custom.name, custom.received, data, custom.id)
+
+    # -- what every event has -------------------------------------------------------------
+
+    def _labels(self) -> dict[str, Any]:
+        policy = self._policy
+        labels: dict[str, Any] = {
+            "app_name": policy.app_name or (self._dash.name() if self._dash is not None else None) or ""
+        }
+        if policy.release is not None:
+            labels["release"] = policy.release
+        if policy.environment is not None:
+            labels["environment"] = policy.environment
+        return labels
+
+    def _data(self, seen: Observation, page: _Page) -> dict[str, Any] | None:
+        """The keys that every event has, None where the owner wants the page left out."""
+        relative = page.path if self._dash is None else below(page.path, self._dash.prefix())
+        if relative is None or relative in self._ignored_routes:
+            return None
+        labels = self._labels()
+        user = seen.user or _NOBODY
+        origin = f"{seen.scheme}://{seen.host}"
+        base = origin + encode_path(page.path)
+        automated = user.id == ANONYMOUS and is_robot(seen.user_agent)
+        data: dict[str, Any] = {
+            "app_name": labels.pop("app_name"),
+            "ip": seen.ip,
+            "user_agent": seen.user_agent,
+            "base_url": base,
+            "url": f"{base}?{page.query}" if page.query else base,
+            "url_root": f"{origin}{encode_path(seen.mount)}/",
+            "referrer": page.referrer,
+            "path": page.path,
+            "full_path": f"{page.path}?{page.query}",
+            "method": "GET",
+            "user_id": user.id,
+            "email": user.email,
+            "full_name": user.full_name,
+            "visitor": visitor_id(
+                self._visitor_key(),
+                when=datetime.fromtimestamp(seen.received, timezone.utc),
+                app_name=self._policy.app_name or (self._dash.name() if self._dash is not None else None),
+                ip=seen.ip,
+                user_agent=seen.user_agent,
+            ),
+            "route": self._dash.route(relative) if self._dash is not None else None,
+            "page_load": page.load,
+            "automated": automated,
+            "automated_reason": "user agent" if automated else None,
+            **labels,
+        }
+        return data
+
+    def _visitor_key(self) -> bytes | str | None:
+        return self._policy.visitor_key or (self._dash.visitor_key() if self._dash is not None else None)
+
+
+def _event(name: str, seconds: float, data: dict[str, Any], event_id: str | None = None) -> Event:
+    when = datetime.fromtimestamp(seconds, timezone.utc)
+    return Event(id=event_id or str(uuid.uuid4()), event=name, timestamp=when, data=data)
+
+
+def _parsed(body: bytes | None) -> CallbackRequest | None:
+    if body is None:
+        return None
+    try:
+        return callback_request(json.loads(body))
+    except (ValueError, RecursionError):
+        return None

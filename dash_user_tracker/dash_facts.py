@@ -1,0 +1,110 @@
+"""What a Dash app tells about itself, asked lazily: much of it is complete only after the app's first request."""
+
+from __future__ import annotations
+
+import json
+import logging
+from typing import Any
+
+import dash
+
+from .callbacks import Callback, outputs_of
+from .classify import Surface
+from .navigation import canonical_output
+from .routes import match_route, route_matcher
+
+log = logging.getLogger("dash_user_tracker")
+
+
+class DashAppFacts:
+    """`counting.DashFacts` of *app*. Used on the worker alone; every answer is cheap after the first."""
+
+    def __init__(self, app: dash.Dash) -> None:
+        self._app = app
+        self._callbacks: dict[str, Callback | None] = {}
+        # Each kept with the size of what it was made from, which only grows.
+        self._canonical: tuple[int, str | None] = (-1, None)
+        self._produced: tuple[int, frozenset[str]] = (-1, frozenset())
+        self._routes: tuple[int, list[Any]] = (-1, [])
+
+    def surface(self) -> Surface:
+        """The app's addresses below the WSGI root."""
+        config = self._app.config
+        return Surface.of(config.routes_pathname_prefix, assets=config.assets_url_path)
+
+    def name(self) -> str | None:
+        title = self._app.title
+        return title if isinstance(title, str) else None
+
+    def prefix(self) -> str:
+        return str(self._app.config.requests_pathname_prefix)
+
+    def is_page(self, endpoint: str) -> bool:
+        prefix = self._app.config.routes_pathname_prefix
+        return endpoint in (prefix, prefix + "<path:path>")
+
+    def is_callback(self, endpoint: str) -> bool:
+        return endpoint == str(self._app.config.routes_pathname_prefix) + "_dash-update-component"
+
+    def visitor_key(self) -> bytes | str | None:
+        key = getattr(self._app.server, "secret_key", None)
+        return key if isinstance(key, (bytes, str)) else None
+
+    def route(self, path: str) -> str | None:
+        if not self._app.use_pages:
+            return None
+        size, matcher = self._routes
+        registry = dash.page_registry
+        if size != len(registry):
+            matcher = route_matcher(list(registry.values()))
+            self._routes = (len(registry), matcher)
+        return match_route(matcher, path)
+
+    def callback(self, output: str) -> Callback | None:
+        if output not in self._callbacks:
+            spec = self._app.callback_map.get(output)
+            if spec is None:  # not kept: clients can name as many as they like
+                return None
+            self._callbacks[output] = Callback.of(output, spec)
+        return self._callbacks[output]
+
+    def produced(self) -> frozenset[str]:
+        specs = self._specs()
+        size, produced = self._produced
+        if size != len(specs):
+            produced = frozenset(item for spec in specs for item in outputs_of(str(spec.get("output"))))
+            self._produced = (len(specs), produced)
+        return produced
+
+    def canonical_output(self) -> str | None:
+        specs = self._specs()
+        size, output = self._canonical
+        if size != len(specs):
+            output = canonical_output(specs, self._layout_ids())
+            self._canonical = (len(specs), output)
+        return output
+
+    def _specs(self) -> list[dict[str, Any]]:
+        # What `_dash-dependencies` answers; the same list in Dash 2.17 to 4.4.
+        return list(getattr(self._app, "_callback_list", ()))
+
+    def _layout_ids(self) -> frozenset[str] | None:
+        """The ids of the start layout; None where a function makes it, which is not called outside a request."""
+        layout = self._app.layout
+        if layout is None or callable(layout):
+            return None
+        try:
+            ids: set[str] = set()
+            for root in layout if isinstance(layout, (list, tuple)) else [layout]:
+                for component in (root, *root._traverse()):
+                    identity = getattr(component, "id", None)
+                    if identity is not None:
+                        ids.add(identity if isinstance(identity, str) else _text(identity))
+            return frozenset(ids)
+        except Exception:  # an odd layout is no reason to count nothing
+            log.debug("the layout could not be read", exc_info=True)
+            return None
+
+
+def _text(identity: object) -> str:
+    return json.dumps(identity, sort_keys=True, separators=(",", ":"), ensure_ascii=False)

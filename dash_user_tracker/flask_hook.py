@@ -1,0 +1,70 @@
+"""What only Flask knows about a request, read when it has been answered.
+
+``teardown_request`` is the one place that sees the log-in and log-out of this very
+request, the exception, and the body that Flask parsed anyway, and that adds no
+``Vary: Cookie`` to the answer, because the session cookie is already written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import flask
+
+from .classify import CALLBACK, DOCUMENT
+from .identity import user_of, user_of_session
+from .navigation import callback_request
+from .request import Environ, ErrorPlace, Observation, User
+
+Ask = Callable[[Environ], Any]
+Problem = Callable[[str, Exception], None]
+
+
+def install(server: flask.Flask, key: str, ask: Ask | None, problem: Problem) -> None:
+    """Fill the `Observation` under *key* of each environ that *server* sees.
+
+    *ask* answers an environ with the user's claims; None reads the session. Works before
+    and after the server's first request. The hook does nothing where there is no
+    observation, and nothing of it raises.
+    """
+
+    def hook(error: BaseException | None = None) -> None:
+        request = flask.request
+        seen = request.environ.get(key)
+        if seen is None or seen.hooked or seen.done:  # done: a test client's kept context, torn down once more
+            return
+        try:
+            _fill(seen, request, error)
+            seen.user = _user(ask, request.environ, problem)
+        except Exception as fault:  # noqa: BLE001 - an exception in a teardown function would reach the app
+            problem("hook", fault)
+
+    try:
+        server.teardown_request(hook)
+    except AssertionError:
+        # Flask refuses set-up after the first request; its signal can still be connected.
+        flask.request_tearing_down.connect(lambda _, exc=None, **__: hook(exc), server, weak=False)
+
+
+def _fill(seen: Observation, request: flask.Request, error: BaseException | None) -> None:
+    seen.hooked = True
+    seen.endpoint = request.endpoint or ""
+    seen.environ = request.environ
+    if seen.kind == CALLBACK:
+        # Only what Flask has parsed for the app: parsing here could read a body that the app left alone.
+        cached = getattr(request, "_cached_json", None)
+        if cached is not None and cached[0] is not ...:
+            seen.call = callback_request(cached[0])
+    if error is not None and seen.kind != DOCUMENT:
+        seen.error = ErrorPlace.of(error)
+
+
+def _user(ask: Ask | None, environ: Environ, problem: Problem) -> User | None:
+    if ask is None:
+        return user_of_session(flask.session)
+    try:
+        return user_of(ask(environ))
+    except Exception as error:  # noqa: BLE001 - the owner's code
+        problem("user_provider", error)
+        return None

@@ -1,0 +1,371 @@
+"""The WSGI middleware: sees each request, changes none."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import attrs
+
+from .addresses import wsgi_text
+from .body import LIMIT as BODY_LIMIT
+from .body import Tee
+from .callbacks import IgnoreCallback
+from .classify import CALLBACK, DOCUMENT, Surface, classify, classify_anywhere
+from .counting import Counting, DashFacts, Item
+from .delivery import Delivery
+from .delivery.tally import Tally
+from .identity import user_of
+from .policy import Policy
+from .repositories.base import TrackerRepository
+from .repositories.console import ConsoleTrackerRepository
+from .request import MARK_ENVIRON, MARK_LIMIT, TEXT_LIMIT, Environ, ErrorPlace, Observation
+from .routes import IgnoreRoute
+
+log = logging.getLogger("dash_user_tracker")
+
+WsgiApp = Callable[..., Iterable[bytes]]
+
+
+@attrs.frozen
+class DashBinding:
+    """One Dash app on a Flask server, for a middleware that serves it alone."""
+
+    facts: DashFacts
+    surface: Surface
+    server: Any
+
+
+class TrackerMiddleware:
+    """Wraps any WSGI app and records its page views and Dash callbacks.
+
+    ::
+
+        app.server.wsgi_app = TrackerMiddleware(app.server.wsgi_app, repository=repository)
+
+    Answers pass through unchanged, whatever the request, and nothing of the tracker is
+    raised into the app. Around a bound ``Flask.wsgi_app`` the user is read from the session
+    when the request ends; elsewhere *user_provider* may take the environ. Thread-safe.
+
+    *repository* defaults to the console. See `Tracker` for the other arguments.
+    """
+
+    def __init__(
+        self,
+        app: WsgiApp,
+        *,
+        repository: TrackerRepository | None = None,
+        app_name: str | None = None,
+        user_provider: Callable[..., Any] | None = None,
+        ignore_route: IgnoreRoute = None,
+        ignore_callback: IgnoreCallback = None,
+        visitor_key: bytes | str | None = None,
+        release: str | None = None,
+        environment: str | None = None,
+        queue_size: int = 10_000,
+    ) -> None:
+        policy = Policy(
+            app_name=app_name,
+            user_provider=user_provider,
+            ignore_route=ignore_route,
+            ignore_callback=ignore_callback,
+            visitor_key=visitor_key,
+            release=release,
+            environment=environment,
+            queue_size=queue_size,
+        )
+        self._set_up(app, check_repository(ConsoleTrackerRepository() if repository is None else repository), policy)
+
+    @classmethod
+    def for_dash(
+        cls, app: WsgiApp, repository: TrackerRepository, policy: Policy, binding: DashBinding
+    ) -> TrackerMiddleware:
+        """A middleware that serves one Dash app alone; `Tracker` makes it."""
+        self = cls.__new__(cls)
+        self._set_up(app, repository, policy, binding)
+        return self
+
+    def _set_up(
+        self, app: WsgiApp, repository: TrackerRepository, policy: Policy, binding: DashBinding | None = None
+    ) -> None:
+        if not callable(app):
+            raise TypeError(f"app must be a WSGI callable such as app.server.wsgi_app, got {app!r}")
+        self._app = app
+        self._repository = repository
+        self._problems: dict[str, Tally] = {}
+        self._ask = policy.asking()
+        # One for each middleware: two trackers on one server keep their observations apart.
+        self._key = f"dash_user_tracker.{id(self):x}"
+        self._surface = binding.surface if binding else None
+        counting = Counting(policy, binding.facts if binding else None, self._problem)
+        self._delivery: Delivery[Item] = Delivery(repository, counting, queue_size=policy.queue_size)
+        flask_app = _flask_behind(app)
+        # Without Flask's own parsed body, a copy of what the app reads has to do.
+        self._tees = flask_app is None
+        server = binding.server if binding else flask_app
+        if server is not None:
+            # Here and not at the top: a WSGI app need not have Flask.
+            from .flask_hook import install
+
+            install(server, self._key, self._ask, self._problem)
+
+    # -- the request ---------------------------------------------------------------------
+
+    def __call__(self, environ: Environ, start_response: Callable[..., Any]) -> Iterable[bytes]:
+        seen = self._observe(environ)
+        if seen is None:
+            return self._app(environ, start_response)
+        tee = _tee(environ) if self._tees and seen.kind == CALLBACK else None
+        if tee is not None:
+            environ["wsgi.input"] = tee
+
+        def observed(*args: Any, **kwargs: Any) -> Any:
+            if len(args) > 1:
+                seen.status, seen.headers = args[0], args[1]
+            return start_response(*args, **kwargs)
+
+        try:
+            body = self._app(environ, observed)
+        except BaseException as error:
+            # SystemExit too: gunicorn ends a request that takes too long with it.
+            seen.error = seen.error or ErrorPlace.of(error)
+            seen.status = seen.status or "500"
+            self._finish(seen, environ, tee)
+            raise
+        if self._is_complete(seen, body, environ):
+            self._finish(seen, environ, tee)
+            return body
+        answer = _SizedAnswer if hasattr(type(body), "__len__") else _Answer
+        return answer(body, seen, lambda: self._finish(seen, environ, tee))
+
+    def _observe(self, environ: Environ) -> Observation | None:
+        """What will be known of this request, None where it does not matter."""
+        try:
+            surface = self._surface
+            kind = classify_anywhere(environ) if surface is None else classify(environ, surface)
+            if kind is None:
+                return None
+            seen = Observation(kind, time.time(), time.perf_counter())
+            environ[self._key] = seen
+            return seen
+        except Exception as error:  # noqa: BLE001 - an environ that is none is the app's business
+            self._problem("observe", error)
+            return None
+
+    def _is_complete(self, seen: Observation, body: object, environ: Environ) -> bool:
+        """The answer was made whole and only its sending is left, so it is returned as it is.
+
+        That is a list, and whatever has a Content-Length, as all pages and callbacks of Dash
+        have; so a test client that never reads its answer counts, too. A file is left to the
+        server's sendfile.
+        """
+        try:
+            if isinstance(body, (list, tuple)):
+                seen.sent = sum(map(len, body))
+                return True
+            return any(name.lower() == "content-length" for name, _ in seen.headers or ()) or (
+                type(body) is environ.get("wsgi.file_wrapper")
+            )
+        except Exception as error:  # noqa: BLE001 - an app that breaks WSGI's rules is its server's business
+            self._problem("observe", error)
+            return True
+
+    def _finish(self, seen: Observation, environ: Environ, tee: Tee | None) -> None:
+        """Hand the observation over, once, whatever ended the answer first."""
+        if seen.done:
+            return
+        seen.done = True
+        try:
+            seen.duration = time.perf_counter() - seen.started
+            if not seen.hooked and self._ask is not None:
+                self._ask_user(seen, environ)
+            _read_environ(seen, seen.environ or environ)
+            _read_headers(seen)
+            seen.environ = seen.headers = None
+            if tee is not None and seen.call is None:
+                seen.body = tee.content()
+            self._delivery.put(seen, seen.size())
+        except Exception as error:  # noqa: BLE001 - nothing of ours is raised into the app
+            self._problem("observe", error)
+
+    def _ask_user(self, seen: Observation, environ: Environ) -> None:
+        try:
+            seen.user = user_of(self._ask(environ)) if self._ask else None
+        except Exception as error:  # noqa: BLE001 - the owner's code
+            self._problem("user_provider", error)
+
+    def _problem(self, reason: str, error: Exception) -> None:
+        """Something failed beside the app: counted each time, logged the first time."""
+        tally = self._problems.get(reason)
+        if tally is None:
+            tally = self._problems.setdefault(reason, Tally())
+            log.warning("%s failed: %r; further failures are counted in stats()", reason, error, exc_info=error)
+        tally.add()
+
+    # -- life ----------------------------------------------------------------------------
+
+    @property
+    def repository(self) -> TrackerRepository:
+        """Where the events go."""
+        return self._repository
+
+    def observation(self, environ: Environ) -> Observation | None:
+        """The observation of the request that *environ* belongs to, None where it is not tracked or is over."""
+        seen: Observation | None = environ.get(self._key)
+        return seen if seen is not None and not seen.done else None
+
+    def put(self, item: Item) -> None:
+        """Queue something that is no request of this middleware's, such as a custom event."""
+        self._delivery.put(item)
+
+    def flush(self, timeout: float = 5.0) -> bool:
+        """Wait until everything recorded before is stored; False where *timeout* seconds did not suffice."""
+        return self._delivery.flush(timeout)
+
+    def close(self) -> None:
+        """Store what is queued (at most 3 s), end the worker, close the repository. Idempotent."""
+        self._delivery.close()
+        self._repository.close()
+
+    def __enter__(self) -> TrackerMiddleware:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def stats(self) -> dict[str, Any]:
+        """Numbers of this process.
+
+        ``accepted``, ``delivered``, ``pending`` and ``dropped`` (by reason) count events, and
+        ``accepted == delivered + pending + sum(dropped.values())``. ``queued`` counts
+        requests, ``last_success`` is in seconds since the epoch, ``problems`` counts
+        failures beside the app, by what failed.
+        """
+        problems = {reason: tally.read() for reason, tally in self._problems.copy().items()}
+        return {**self._delivery.stats(), "problems": problems}
+
+
+class _Answer:
+    """The app's answer; tells when it ends: exhausted, failed or closed, whichever comes first."""
+
+    __slots__ = ("_body", "_done", "_iterator", "_seen")
+
+    def __init__(self, body: Iterable[bytes], seen: Observation, done: Callable[[], None]) -> None:
+        self._body = body
+        self._iterator: Iterator[bytes] | None = None
+        self._seen = seen
+        self._done = done
+
+    def __iter__(self) -> Iterator[bytes]:
+        self._iterator = iter(self._body)
+        return self
+
+    def __next__(self) -> bytes:
+        if self._iterator is None:
+            self._iterator = iter(self._body)
+        try:
+            chunk = next(self._iterator)
+        except BaseException as error:
+            if not isinstance(error, StopIteration):
+                self._seen.error = self._seen.error or ErrorPlace.of(error)
+            self._done()
+            raise
+        if isinstance(chunk, bytes):  # what else an app may send is the server's business
+            self._seen.sent += len(chunk)
+        return chunk
+
+    def __del__(self) -> None:
+        # A test client may drop a stream without closing it.
+        self._done()
+
+    def close(self) -> None:
+        try:
+            close = getattr(self._body, "close", None)
+            if close is not None:
+                close()
+        finally:
+            self._done()
+
+
+class _SizedAnswer(_Answer):
+    """wsgiref takes the Content-Length of an answer of one item from ``len()``."""
+
+    __slots__ = ()
+
+    def __len__(self) -> int:
+        return len(self._body)  # type: ignore[arg-type]
+
+
+def _tee(environ: Environ) -> Tee | None:
+    """A copying input for a small body, None where nothing is copied."""
+    length = environ.get("CONTENT_LENGTH")
+    stream = environ.get("wsgi.input")
+    if stream is None or not isinstance(length, str) or not length.isdecimal() or int(length[:19]) > BODY_LIMIT:
+        return None
+    return Tee(stream)
+
+
+def _read_environ(seen: Observation, environ: Environ) -> None:
+    """Copy what events are made of. After the answer: a ProxyFix inside has put the client's address in by now."""
+    get = environ.get
+    seen.path = path = get("PATH_INFO") or "/"
+    seen.mount = get("SCRIPT_NAME") or ""
+    seen.scheme = get("wsgi.url_scheme") or "http"
+    seen.host = get("HTTP_HOST") or _server_name(environ)
+    seen.ip = get("REMOTE_ADDR")
+    seen.query = query = get("QUERY_STRING") or ""
+    seen.user_agent = user_agent = get("HTTP_USER_AGENT")
+    seen.referrer = referrer = get("HTTP_REFERER")
+    seen.mark = mark = get(MARK_ENVIRON)
+    seen.fetch_dest = get("HTTP_SEC_FETCH_DEST")
+    seen.fetch_site = get("HTTP_SEC_FETCH_SITE")
+    seen.purpose = get("HTTP_SEC_PURPOSE") or get("HTTP_PURPOSE") or get("HTTP_X_MOZ")
+    if not path.isascii():
+        seen.path = wsgi_text(path)
+    if len(path) > TEXT_LIMIT:
+        seen.path = seen.path[:TEXT_LIMIT]
+    if len(query) > TEXT_LIMIT:
+        seen.query = query[:TEXT_LIMIT]
+    if user_agent is not None and len(user_agent) > TEXT_LIMIT:
+        seen.user_agent = user_agent[:TEXT_LIMIT]
+    if referrer is not None and len(referrer) > TEXT_LIMIT:
+        seen.referrer = referrer[:TEXT_LIMIT]
+    if mark is not None and len(mark) > MARK_LIMIT:
+        seen.mark = None
+    if seen.kind != DOCUMENT:
+        length = get("CONTENT_LENGTH") or ""
+        seen.request_bytes = int(length) if length.isdecimal() and len(length) < 19 else None
+
+
+def _server_name(environ: Environ) -> str:
+    name, port = environ.get("SERVER_NAME") or "", environ.get("SERVER_PORT") or ""
+    return f"{name}:{port}" if name and port not in ("", "80", "443") else name
+
+
+def _read_headers(seen: Observation) -> None:
+    seen.response_bytes = seen.sent
+    for name, value in seen.headers or ():
+        header = name.lower()
+        if header == "content-type":
+            seen.html = value[:9].lower() == "text/html"
+        elif header == "content-length" and value.isdecimal():
+            seen.response_bytes = int(value)
+
+
+def check_repository(repository: object) -> TrackerRepository:
+    """*repository* itself; TypeError where it does not keep the contract."""
+    if not isinstance(repository, TrackerRepository):
+        raise TypeError(
+            f"repository must be a TrackerRepository, got {repository!r}; "
+            "subclass dash_user_tracker.TrackerRepository and write save_event(event)"
+        )
+    return repository
+
+
+def _flask_behind(app: object) -> Any:
+    """The Flask application whose bound ``wsgi_app`` *app* is, else None."""
+    owner = getattr(app, "__self__", None)
+    is_flask = owner is not None and hasattr(owner, "teardown_request") and hasattr(owner, "url_map")
+    return owner if is_flask else None

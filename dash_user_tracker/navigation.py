@@ -1,0 +1,147 @@
+"""Which page a callback belongs to, and which callback stands for a page view.
+
+From one request the server cannot tell a page load from an internal navigation, but it
+need not: a callback that is sent once for each of both counts them. Everything here is
+decided from what a client sent, so nothing raises: what cannot be read is None.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from .request import TEXT_LIMIT, CallbackRequest, Observation
+
+_POLL = re.compile(r"(?:^|&)(?:cacheKey|job)=")
+
+# What a location's callback inputs are called (dcc.Location).
+_ADDRESS_PROPERTIES = (".pathname", ".href")
+
+
+def referred_path(observation: Observation) -> str | None:
+    """The decoded path of the page a request came from by its Referer, None where that names another host."""
+    if not observation.referrer:
+        return None
+    try:
+        parts = urlsplit(observation.referrer)
+    except ValueError:
+        return None
+    if observation.host and parts.netloc != observation.host:
+        return None
+    return unquote(parts.path or "/", errors="replace")
+
+
+def callback_request(body: object) -> CallbackRequest | None:
+    """What identifies the callback in a decoded body of ``_dash-update-component``; None for any other document."""
+    if not isinstance(body, dict):
+        return None
+    output = body.get("output")
+    if not isinstance(output, str):
+        return None
+    raw = body.get("changedPropIds")
+    changed = tuple(item[:TEXT_LIMIT] for item in raw[:20] if isinstance(item, str)) if isinstance(raw, list) else ()
+    return CallbackRequest(output[:TEXT_LIMIT], changed, _pathname(body.get("inputs"), changed))
+
+
+def _pathname(inputs: object, changed: tuple[str, ...]) -> str | None:
+    """The address a location input holds: the changed one's, else the first."""
+    if not isinstance(inputs, list):
+        return None
+    found = None
+    for item in _flat(inputs[:50]):
+        name = item.get("property")
+        value = item.get("value")
+        if name not in ("pathname", "href") or not isinstance(value, str):
+            continue
+        if name == "href":
+            try:
+                value = urlsplit(value).path or "/"
+            except ValueError:
+                continue
+        if not value.startswith("/"):
+            continue
+        identity = item.get("id")
+        key = identity if isinstance(identity, str) else _dict_id(identity)
+        if f"{key}.{name}" in changed:
+            return value[:TEXT_LIMIT]
+        found = found or value[:TEXT_LIMIT]
+    return found
+
+
+def _flat(inputs: Iterable[object]) -> Iterable[dict[str, Any]]:
+    # A wildcard (ALL) input is a list of inputs.
+    for item in inputs:
+        if isinstance(item, dict):
+            yield item
+        elif isinstance(item, list):
+            yield from (inner for inner in item[:50] if isinstance(inner, dict))
+
+
+def _dict_id(identity: object) -> str:
+    # As the renderer writes it (stringifyId): sorted keys, no spaces.
+    try:
+        return json.dumps(identity, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    except (TypeError, ValueError):
+        return ""
+
+
+def navigated_path(call: CallbackRequest) -> str | None:
+    """The decoded pathname of a callback that an address change triggered, None for any other."""
+    if call.pathname is None or not any(item.endswith(_ADDRESS_PROPERTIES) for item in call.changed):
+        return None
+    return unquote(call.pathname, errors="replace")
+
+
+def is_poll(query: str) -> bool:
+    """The request asks for a running background callback (``cacheKey``, ``job``; Dash's ``background_callback``)."""
+    return _POLL.search(query) is not None
+
+
+def canonical_output(specs: Iterable[Mapping[str, Any]], layout_ids: frozenset[str] | None) -> str | None:
+    """The callback that is sent exactly once for each page view, None where the app has none.
+
+    That is a server callback whose Input is a location's ``pathname`` (else ``href``) and
+    whose location and outputs are all in the start layout (*layout_ids*, None where that is
+    not known). The router of Dash Pages goes first.
+    """
+    candidates: list[tuple[int, str]] = []
+    for order, spec in enumerate(specs):
+        output = spec.get("output")
+        if not isinstance(output, str) or spec.get("clientside_function"):
+            continue
+        address = [item for item in spec.get("inputs", ()) if item.get("property") in ("pathname", "href")]
+        if not address:
+            continue
+        if "_pages_content" in output:
+            return output
+        ids = [str(item.get("id")) for item in address] + _output_ids(output)
+        if layout_ids is not None and not all(_is_there(identity, layout_ids) for identity in ids):
+            continue
+        rank = 0 if any(item.get("property") == "pathname" for item in address) else 1
+        candidates.append((rank * 10_000 + order, output))
+    return min(candidates)[1] if candidates else None
+
+
+def _output_ids(output: str) -> list[str]:
+    parts = output[2:-2].split("...") if output.startswith("..") and output.endswith("..") else [output]
+    return [part.rpartition(".")[0].replace("\\.", ".") for part in parts if "." in part]
+
+
+def _is_there(identity: str, layout_ids: frozenset[str]) -> bool:
+    if not identity.startswith("{"):
+        return identity in layout_ids
+    try:
+        pattern = json.loads(identity)
+    except ValueError:
+        return False
+    for candidate in layout_ids:
+        if candidate.startswith("{"):
+            known = json.loads(candidate)
+            if known.keys() == pattern.keys() and all(
+                isinstance(value, list) or known[key] == value for key, value in pattern.items()
+            ):
+                return True
+    return False

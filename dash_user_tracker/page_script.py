@@ -1,0 +1,32 @@
+"""The page script: its text, its address and its tag."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from pathlib import Path
+
+import attrs
+
+from .classify import SCRIPT_PATH
+
+_COMMENT_OR_INDENT = re.compile(r"^\s*(?://.*\n)?", re.MULTILINE)
+
+
+@attrs.frozen
+class PageScript:
+    """What browsers get; *version* changes with the text, so that it can be cached for good."""
+
+    text: str
+    version: str
+
+    @classmethod
+    def read(cls) -> PageScript:
+        """The script of this package, without its comment lines and indentation."""
+        source = Path(__file__).with_suffix(".js").read_text("utf-8")
+        text = _COMMENT_OR_INDENT.sub("", source)
+        return cls(text, hashlib.sha256(text.encode()).hexdigest()[:12])
+
+    def tag(self, prefix: str) -> str:
+        """The one thing that is added to a Dash index, for the app that browsers see under *prefix*."""
+        return f'<script src="{prefix}{SCRIPT_PATH}?v={self.version}"></script>'

@@ -1,0 +1,146 @@
+"""What one request left behind: plain facts, gathered on the request thread, read on the worker."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import attrs
+
+#: A WSGI environ (PEP 3333); only ``REQUEST_METHOD`` and ``PATH_INFO`` are relied upon.
+Environ = dict[str, Any]
+
+#: The header by which the page script says which page sent a request (see `navigation.Mark`).
+MARK_HEADER = "X-Dash-Page"
+MARK_ENVIRON = "HTTP_X_DASH_PAGE"
+
+#: Longest path, query, user agent or referrer that is kept, in characters.
+TEXT_LIMIT = 2048
+
+_LIBRARIES = ("site-packages", "dist-packages")
+
+#: Longest header of the page script that is read; the script keeps its own below it.
+MARK_LIMIT = 8192
+
+
+@attrs.frozen
+class User:
+    """Who sent a request; texts, ``anonymous`` where nothing is known."""
+
+    id: str
+    email: str
+    full_name: str
+
+
+@attrs.define(eq=False)
+class Observation:
+    """One tracked request. Mutable until it is handed over, never after.
+
+    The middleware fills it in; the Flask hook adds what only Flask knows. It holds
+    texts and numbers alone: no body of the app's, no environ, no exception object (a
+    traceback would keep the app's locals alive).
+    """
+
+    kind: str
+    received: float  # seconds since the epoch, first byte in
+    started: float  # perf_counter at the same moment
+    duration: float = 0.0  # seconds, first byte in to last byte out
+
+    # the answer
+    status: str = ""
+    headers: list[tuple[str, str]] | None = None  # dropped before the hand-over
+    html: bool = False
+    response_bytes: int | None = None
+    sent: int = 0  # bytes that went through, for an answer without Content-Length
+
+    # the request
+    method: str = "GET"
+    path: str = "/"
+    mount: str = ""
+    query: str = ""
+    scheme: str = "http"
+    host: str = ""
+    ip: str | None = None
+    user_agent: str | None = None
+    referrer: str | None = None
+    fetch_dest: str | None = None
+    fetch_site: str | None = None
+    purpose: str | None = None
+    mark: str | None = None
+    request_bytes: int | None = None
+    body: bytes | None = None
+
+    # from the Flask hook
+    hooked: bool = False
+    done: bool = False
+    endpoint: str | None = None
+    user: User | None = None
+    call: CallbackRequest | None = None
+    error: ErrorPlace | None = None
+    custom: list[CustomEvent] = attrs.field(factory=list)  # made by the app while it answered
+    environ: Environ | None = None  # the one Flask saw; dropped before the hand-over
+
+    @property
+    def status_code(self) -> int:
+        """The HTTP status, 0 where the app sent none that can be read."""
+        code = self.status[:3]
+        return int(code) if code.isascii() and code.isdigit() else 0
+
+    def size(self) -> int:
+        """Characters held, near enough to bytes of memory for the queue's bound."""
+        return (
+            len(self.path)
+            + len(self.query)
+            + len(self.user_agent or "")
+            + len(self.referrer or "")
+            + len(self.mark or "")
+            + len(self.body or b"")
+            + sum(len(event.properties) for event in self.custom)
+        )
+
+
+@attrs.frozen
+class CallbackRequest:
+    """The part of a callback's body that identifies it; no value of an input but the pathname."""
+
+    output: str
+    changed: tuple[str, ...]  # "id.property" of what triggered it, empty on an initial call
+    pathname: str | None = None  # value of the changed (else of any) input ``*.pathname`` or ``*.href``
+
+
+@attrs.frozen
+class ErrorPlace:
+    """An exception's class and the line that raised it; never its message, which may quote data."""
+
+    type: str
+    where: str  # "module:function:line"
+
+    @classmethod
+    def of(cls, error: BaseException) -> ErrorPlace:
+        """The class of *error* and the innermost line of the app's own code, else the innermost of all."""
+        kind = type(error)
+        name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+        innermost = own = None
+        step = error.__traceback__
+        while step is not None:
+            innermost = step
+            if not any(folder in step.tb_frame.f_code.co_filename for folder in _LIBRARIES):
+                own = step
+            step = step.tb_next
+        found = own or innermost
+        if found is None:
+            return cls(name, "")
+        frame = found.tb_frame
+        return cls(name, f"{frame.f_globals.get('__name__', '?')}:{frame.f_code.co_name}:{found.tb_lineno}")
+
+    def to_dict(self) -> dict[str, str]:
+        return {"type": self.type, "where": self.where}
+
+
+@attrs.frozen
+class CustomEvent:
+    """A call of ``Tracker.track``; *properties* is JSON, written at once, for the app may change its objects."""
+
+    id: str
+    name: str
+    received: float
+    properties: str

@@ -1,0 +1,76 @@
+"""Paths by their template, and paths their owner wants left out."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Union
+
+from werkzeug.routing import Map, Rule
+
+from .errors import ConfigurationError
+
+IgnoreRoute = Union[Callable[[str], bool], Iterable[str], None]
+
+_VARIABLE = re.compile(r"<(.*?)>")
+
+
+def route_matcher(pages: Iterable[Mapping[str, Any]]) -> list[tuple[re.Pattern[str], str]]:
+    """Patterns and templates of ``dash.page_registry.values()``, those with variables first, as Dash matches them."""
+    templates, plain = [], []
+    for page in pages:
+        template, path = page.get("path_template"), page.get("path")
+        if isinstance(template, str) and template:
+            pattern = "".join(
+                "(.*)" if index % 2 else re.escape(part)
+                for index, part in enumerate(_VARIABLE.split(template.strip("/")))
+            )
+            templates.append((re.compile(pattern), template))
+        elif isinstance(path, str):
+            plain.append((re.compile(re.escape(path.strip("/"))), path))
+    return templates + plain
+
+
+def match_route(matcher: Iterable[tuple[re.Pattern[str], str]], path: str) -> str | None:
+    """The template of the page at the app-relative decoded *path*, None for an unknown page."""
+    bare = path.strip("/")
+    return next((template for pattern, template in matcher if pattern.fullmatch(bare)), None)
+
+
+class IgnoredRoutes:
+    """The owner's wish, asked with app-relative decoded paths.
+
+    A callable that raises means "not ignored"; *failed* is told of it.
+    """
+
+    def __init__(self, wish: IgnoreRoute, failed: Callable[[Exception], None]) -> None:
+        self._ask = ignore_rules(wish)
+        self._failed = failed
+
+    def __contains__(self, path: str) -> bool:
+        try:
+            return bool(self._ask(path))
+        except Exception as error:  # noqa: BLE001 - the owner's code
+            self._failed(error)
+            return False
+
+
+def ignore_rules(wish: IgnoreRoute) -> Callable[[str], bool]:
+    """*wish* as a callable; `ConfigurationError` where it holds what is no werkzeug rule."""
+    if wish is None:
+        return lambda _: False
+    if callable(wish):
+        return wish
+    if isinstance(wish, str):
+        raise ConfigurationError(
+            f"ignore_route must be a callable or a list of rules, got the text {wish!r}: write [{wish!r}]"
+        )
+    rules = list(wish)
+    try:
+        table = Map([Rule(rule, endpoint=rule) for rule in rules], strict_slashes=False, merge_slashes=False)
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        raise ConfigurationError(
+            f"ignore_route must hold werkzeug rules such as '/admin/<path:rest>', got {rules!r}: {error}"
+        ) from error
+    adapter = table.bind("")
+    return lambda path: adapter.test(path, method="GET")
