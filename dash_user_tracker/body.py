@@ -15,36 +15,37 @@ class Tee:
     does not read.
     """
 
+    __slots__ = ("_kept", "_stream")
+
     def __init__(self, stream: Any) -> None:
         self._stream = stream
-        self._kept: list[bytes] = []
-        self._size = 0
+        self._kept: list[Any] = []
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
 
     def read(self, *args: Any) -> Any:
-        return self._keep(self._stream.read(*args))
+        data = self._stream.read(*args)
+        self._kept.append(data)
+        return data
 
     def readline(self, *args: Any) -> Any:
-        return self._keep(self._stream.readline(*args))
+        line = self._stream.readline(*args)
+        self._kept.append(line)
+        return line
 
     def readlines(self, *args: Any) -> Any:
         lines = self._stream.readlines(*args)
-        for line in lines:
-            self._keep(line)
+        self._kept += lines
         return lines
 
     def __iter__(self) -> Any:
         for line in self._stream:
-            yield self._keep(line)
-
-    def _keep(self, data: Any) -> Any:
-        if isinstance(data, bytes) and self._size + len(data) <= LIMIT:
-            self._size += len(data)
-            self._kept.append(data)
-        return data
+            self._kept.append(line)
+            yield line
 
     def content(self) -> bytes | None:
-        """What was read, None where it was nothing."""
-        return b"".join(self._kept) or None
+        """What was read; None where it was nothing, or more than its length had announced."""
+        kept = self._kept
+        content = kept[0] if len(kept) == 1 else b"".join(kept)
+        return content if 0 < len(content) <= LIMIT else None

@@ -27,7 +27,9 @@ class Surface:
     """The addresses of one Dash app below the WSGI root: *prefix* is its ``routes_pathname_prefix``."""
 
     prefix: str = "/"
+    start: int = 1  # its length
     noise: tuple[str, ...] = ()
+    initials: frozenset[str] = frozenset()  # of the noise below the prefix: most pages start with another letter
     layout: str = "/_dash-layout"
     callback: str = "/_dash-update-component"
     report: str = "/" + REPORT_PATH
@@ -37,10 +39,7 @@ class Surface:
         """The surface of an app under *prefix*, with its assets in the folder address *assets*."""
         names = (
             f"{assets.strip('/')}/",
-            "_dash-component-suites/",
-            "_dash-dependencies",
-            "_dash-ws-callback",
-            "_dash_startup_route/",
+            "_dash",
             "_favicon.ico",
             "_reload-hash",
             "_alive_",
@@ -50,7 +49,9 @@ class Surface:
         )
         return cls(
             prefix=prefix,
+            start=len(prefix),
             noise=(*(prefix + name for name in names), "/static/"),
+            initials=frozenset(name[0] for name in (*names, "static/")),
             layout=prefix + "_dash-layout",
             callback=prefix + "_dash-update-component",
             report=prefix + REPORT_PATH,
@@ -60,19 +61,16 @@ class Surface:
 def classify(environ: Environ, surface: Surface) -> str | None:
     """The kind of a request to the app at *surface*, None for noise and for other people's routes."""
     path = environ.get("PATH_INFO") or "/"
-    if path.startswith(surface.noise):
-        return None
     method = environ.get("REQUEST_METHOD")
-    if method == "GET":
-        if path == surface.layout:
-            return BOOT
-        return DOCUMENT if path.startswith(surface.prefix) else None
     if method == "POST":
         if path == surface.callback:
             return CALLBACK
-        if path == surface.report:
-            return REPORT
-    return None
+        return REPORT if path == surface.report else None
+    if method != "GET":
+        return None
+    if path[surface.start : surface.start + 1] in surface.initials and path.startswith(surface.noise):
+        return BOOT if path == surface.layout else None
+    return DOCUMENT if path.startswith(surface.prefix) else None
 
 
 def classify_anywhere(environ: Environ) -> str | None:

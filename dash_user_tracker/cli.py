@@ -10,7 +10,7 @@ import sys
 import threading
 import webbrowser
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -19,8 +19,9 @@ import attrs
 import click
 
 from . import __version__
+from .codec import parse_timestamp
 from .errors import ConfigurationError, TrackerError
-from .report import Coverage, build_report
+from .report import Coverage, Totals, build_report
 
 if TYPE_CHECKING:
     from .repositories.sql import SqlTrackerRepository
@@ -31,20 +32,15 @@ REFRESH = 0.5  # seconds between two looks at the store
 MAX_EVENTS = 100_000  # in memory at once, about 300 MB; a report of more covers the newest and says so
 
 
-class Moment(click.ParamType):
+def _moment(_: click.Context, __: click.Parameter, value: str | None) -> datetime | None:
     """A date or a time in ISO 8601; UTC where it names no offset."""
-
-    name = "time"
-
-    def convert(self, value: str | datetime, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
-        if isinstance(value, datetime):
-            return value
-        try:
-            # Python 3.9 and 3.10 refuse the Z.
-            moment = datetime.fromisoformat(value[:-1] + "+00:00" if value.endswith(("Z", "z")) else value)
-        except ValueError:
-            self.fail(f"{value!r} is no date or time; write 2025-01-30 or 2025-01-30T20:29+01:00", param, ctx)
-        return moment if moment.tzinfo is not None else moment.replace(tzinfo=timezone.utc)
+    if value is None:
+        return None
+    try:
+        moment = parse_timestamp(value)
+    except ValueError:
+        raise click.BadParameter(f"{value!r} is no date or time; write 2025-01-30 or 2025-01-30T20:29+01:00") from None
+    return moment if moment.tzinfo is not None else moment.replace(tzinfo=timezone.utc)
 
 
 @click.group(
@@ -68,49 +64,55 @@ def main() -> None:
 def demo(host: str, port: int, db: str, open_browser: bool) -> None:
     """Serve a small Dash app with the tracker on, and count along."""
     with _extra():
-        from waitress import create_server
+        from waitress.server import create_server
 
         from . import terminal
         from .demo import create_app
         from .repositories.sql import SqlTrackerRepository
     file = _file_of(db)
-    # Before anything else: a port in use must leave no database file behind.
-    listening = _listen(host, port)
-    started = datetime.now(timezone.utc)
-    with _store_errors():
+    with ExitStack() as stack:
+        # Before anything else: a port in use must leave no database file behind.
+        listening = stack.enter_context(_listen(host, port))
+        stack.enter_context(_store_errors())
+        started = datetime.now(timezone.utc)
         app, tracker = create_app(db)
         store = SqlTrackerRepository(db)
-    app.server.logger.addFilter(_one_line)
-    server = create_server(app.server, sockets=[listening], threads=8)
-    address = f"http://{f'[{host}]' if ':' in host else host}:{listening.getsockname()[1]}/"
-    click.echo(
-        f"  Open   {address}\n"
-        "  Click  Regions, one of the regions, Orders and its Export; sign in at the top right; reload, go Back.\n"
-        f"  Data   {file}\n"
-        f"  Read   dash-user-tracker report --db {db}\n"
-        "  Stop   Ctrl-C\n"
-    )
-    if open_browser:
-        webbrowser.open(address)
-    with _watching(store, started):
+        _totals(store, started)  # a file of something else is told now
+        app.server.logger.addFilter(_one_line)
+        server = create_server(app.server, sockets=[listening], threads=8)
         # Both, explicitly: a shell starts background jobs with SIGINT ignored; `docker stop` sends SIGTERM.
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, _stop)
-        server.run()  # until _stop; ends after the requests in progress
-        server.close()
-        saved = tracker.flush(STOP_TIMEOUT)
-    with _store_errors():
-        totals = build_report(store.get_events(started, None, None), automated=True).totals
-    tracker.close()
-    click.echo(f"\nStopped. Recorded in this run: {terminal.describe_totals(totals)}.")
-    if not saved:
-        raise click.ClickException(f"some events could not be stored within {STOP_TIMEOUT:g} s: {tracker.stats()}")
+        address = f"http://{f'[{host}]' if ':' in host else host}:{listening.getsockname()[1]}/"
+        click.echo(
+            f"  Open   {address}\n"
+            "  Click  Regions, one of the regions, Orders and its Export; sign in at the top right; reload, go Back.\n"
+            f"  Data   {file}\n"
+            f"  Read   dash-user-tracker report --db {db}\n"
+            "  Stop   Ctrl-C\n"
+        )
+        if open_browser:
+            webbrowser.open(address)
+        with _watching(store, started):
+            server.run()  # until _stop; ends after the requests in progress
+            server.close()
+            saved = tracker.flush(STOP_TIMEOUT)
+        tracker.close()
+        recorded = terminal.describe_totals(_totals(store, started))
+        click.echo(f"\nStopped. Recorded in this run: {recorded}.")
+        if not saved:
+            raise click.ClickException(f"some events could not be stored within {STOP_TIMEOUT:g} s: {tracker.stats()}")
 
 
 @main.command(epilog="Example: dash-user-tracker report --db sqlite:///usage.db --start 2025-01-01 --limit 20")
 @click.option("--db", required=True, metavar="URL", help="Database to read, e.g. sqlite:///usage.db.")
-@click.option("--start", type=Moment(), help="First moment covered, e.g. 2025-01-30; UTC unless it has an offset.")
-@click.option("--end", type=Moment(), help="First moment no longer covered.")
+@click.option(
+    "--start",
+    metavar="TIME",
+    callback=_moment,
+    help="First moment covered, e.g. 2025-01-30; UTC unless it has an offset.",
+)
+@click.option("--end", metavar="TIME", callback=_moment, help="First moment no longer covered.")
 @click.option("--limit", default=10, show_default=True, type=click.IntRange(min=0), help="Rows per table.")
 @click.option("--app", metavar="NAME", help="Only the app of this app_name.")
 @click.option("--automated/--no-automated", default=False, show_default=True, help="Count robots and probes too.")
@@ -160,6 +162,10 @@ def _plain(value: Any) -> Any:
     return value.isoformat() if isinstance(value, datetime) else value
 
 
+def _totals(store: SqlTrackerRepository, started: datetime) -> Totals:
+    return build_report(store.get_events(started, None, None), automated=True).totals
+
+
 @contextmanager
 def _watching(store: SqlTrackerRepository, started: datetime) -> Iterator[None]:
     """Shows the counts since *started* while the block runs."""
@@ -171,7 +177,7 @@ def _watching(store: SqlTrackerRepository, started: datetime) -> Iterator[None]:
         with terminal.LiveSummary(terminal.console()) as summary:
             while not stopped.wait(REFRESH):
                 with suppress(TrackerError):  # busy now; there is another look to come
-                    summary.show(build_report(store.get_events(started, None, None), automated=True).totals)
+                    summary.show(_totals(store, started))
 
     watcher = threading.Thread(target=watch, name="dash-user-tracker-demo", daemon=True)
     watcher.start()

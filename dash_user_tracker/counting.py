@@ -11,7 +11,7 @@ from typing import Any, Protocol, Union
 
 import attrs
 
-from .addresses import below, encode_path, split_address
+from .addresses import below, encode_path, split_address, wsgi_text
 from .callbacks import NOISE, Callback, IgnoredCallbacks, cause_of, trigger_of
 from .classify import CALLBACK, DOCUMENT, REPORT
 from .documents import is_prefetch, is_robot, left_to_script
@@ -111,7 +111,7 @@ class Counting:
     def _document(self, seen: Observation) -> list[Event]:
         if seen.status_code // 100 != 2 or not seen.html or is_prefetch(seen):
             return []
-        page = _Page(seen.mount + seen.path, seen.query, seen.referrer)
+        page = _document_page(seen)
         if self._dash is None:
             if seen.fetch_dest not in (None, "document"):
                 return []
@@ -229,8 +229,8 @@ class Counting:
             outcome="error" if status >= 500 or seen.error else "no_update" if status == 204 else "ok",
             duration_ms=round(seen.duration * 1000, 3),
             error=seen.error.to_dict() if seen.error else None,
-            request_bytes=seen.request_bytes,
-            response_bytes=seen.response_bytes,
+            request_bytes=_count(seen.request_bytes),
+            response_bytes=seen.sent,
             background=callback.background if callback else False,
         )
         return [_event(CALLBACK_EVENT, seen.received, data)]
@@ -249,16 +249,13 @@ class Counting:
 
     def _custom(self, seen: Observation, mark: Mark | None) -> list[Event]:
         """The app's own events, made while it answered this request."""
-        if seen.kind == DOCUMENT:
-            page = _Page(seen.mount + seen.path, seen.query, seen.referrer)
-        else:
-            page = self._page_of(seen, seen.call, mark)
+        page = _document_page(seen) if seen.kind == DOCUMENT else self._page_of(seen, seen.call, mark)
         data = self._data(seen, page)
         if data is None:
             return []
         return [
             _event(custom.name, custom.received, {**data, "properties": json.loads(custom.properties)}, custom.id)
-            for custom in seen.custom
+            for custom in seen.custom or ()
         ]
 
     def _outside(self, custom: CustomEvent) -> Event:
@@ -291,14 +288,15 @@ class Counting:
         user = seen.user or _NOBODY
         origin = f"{seen.scheme}://{seen.host}"
         base = origin + encode_path(page.path)
-        automated = user.id == ANONYMOUS and is_robot(seen.user_agent)
+        user_agent = wsgi_text(seen.user_agent) or None
+        automated = user.id == ANONYMOUS and is_robot(user_agent)
         data: dict[str, Any] = {
             "app_name": labels.pop("app_name"),
             "ip": seen.ip,
-            "user_agent": seen.user_agent,
+            "user_agent": user_agent,
             "base_url": base,
             "url": f"{base}?{page.query}" if page.query else base,
-            "url_root": f"{origin}{encode_path(seen.mount)}/",
+            "url_root": f"{origin}{encode_path(wsgi_text(seen.mount))}/",
             "referrer": page.referrer,
             "path": page.path,
             "full_path": f"{page.path}?{page.query}",
@@ -311,7 +309,7 @@ class Counting:
                 when=datetime.fromtimestamp(seen.received, timezone.utc),
                 app_name=self._policy.app_name or (self._dash.name() if self._dash is not None else None),
                 ip=seen.ip,
-                user_agent=seen.user_agent,
+                user_agent=user_agent,
             ),
             "route": self._dash.route(relative) if self._dash is not None else None,
             "page_load": page.load,
@@ -328,6 +326,14 @@ class Counting:
 def _event(name: str, seconds: float, data: dict[str, Any], event_id: str | None = None) -> Event:
     when = datetime.fromtimestamp(seconds, timezone.utc)
     return Event(id=event_id or str(uuid.uuid4()), event=name, timestamp=when, data=data)
+
+
+def _document_page(seen: Observation) -> _Page:
+    return _Page(wsgi_text(seen.mount + seen.path), seen.query, wsgi_text(seen.referrer) or None)
+
+
+def _count(text: str | None) -> int | None:
+    return int(text) if text and text.isdecimal() and len(text) < 19 else None
 
 
 def _parsed(body: bytes | None) -> CallbackRequest | None:

@@ -95,13 +95,19 @@ def _frame() -> html.Div:
     return html.Div(
         [
             html.Header(
-                [html.Strong("Sales explorer")]
-                + [dcc.Link(text, href=dash.get_relative_path(path)) for text, path in LINKS]
-                + [html.Div(who, className="who")]
+                [
+                    html.Strong("Sales explorer"),
+                    *(_link(text, path) for text, path in LINKS),
+                    html.Div(who, className="who"),
+                ]
             ),
             html.Main([dash.page_container, html.P(id="signed-in", className="hint")]),
         ]
     )
+
+
+def _link(text: str, path: str) -> dcc.Link:
+    return dcc.Link(text, href=dash.get_relative_path(path))  # type: ignore[no-untyped-call]  # Dash has no types for it
 
 
 def _register_pages() -> None:
@@ -114,7 +120,9 @@ def _register_pages() -> None:
         ("Stock", {"path": "/stock"}, _stock),
     )
     for name, where, layout in pages:
-        dash.register_page(f"demo.{name.lower()}", name=name, title=f"{name} - Sales explorer", layout=layout, **where)
+        dash.register_page(  # type: ignore[no-untyped-call]  # Dash has no types for it
+            f"demo.{name.lower()}", name=name, title=f"{name} - Sales explorer", layout=layout, **where
+        )
 
 
 def _overview(**_: str) -> html.Div:
@@ -131,7 +139,7 @@ def _regions(**_: str) -> html.Div:
     rows = [
         html.Tr(
             [
-                html.Td(dcc.Link(region, href=dash.get_relative_path(f"/regions/{region.lower()}"))),
+                html.Td(_link(region, f"/regions/{region.lower()}")),
                 html.Td(sum(sum(sales(product, region)) for product in PRODUCTS)),
             ]
         )

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import logging
-import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from time import perf_counter, time
 from typing import Any
 
 import attrs
 
-from .addresses import wsgi_text
 from .body import LIMIT as BODY_LIMIT
 from .body import Tee
 from .callbacks import IgnoreCallback
@@ -114,17 +113,27 @@ class TrackerMiddleware:
     # -- the request ---------------------------------------------------------------------
 
     def __call__(self, environ: Environ, start_response: Callable[..., Any]) -> Iterable[bytes]:
-        seen = self._observe(environ)
-        if seen is None:
+        # Flat and inlined on purpose: this runs for each request of the app, and a call costs as much as a look-up.
+        try:
+            surface = self._surface
+            kind = classify_anywhere(environ) if surface is None else classify(environ, surface)
+            if kind is not None:
+                seen = environ[self._key] = Observation()
+                seen.kind = kind
+                seen.received = time()
+                seen.started = perf_counter()
+        except Exception as error:  # noqa: BLE001 - an environ that is none is the app's business
+            kind = None
+            self._problem("observe", error)
+        if kind is None:
             return self._app(environ, start_response)
-        tee = _tee(environ) if self._tees and seen.kind == CALLBACK else None
-        if tee is not None:
-            environ["wsgi.input"] = tee
+        if self._tees and kind == CALLBACK:
+            seen.tee = _tee(environ)
 
-        def observed(*args: Any, **kwargs: Any) -> Any:
-            if len(args) > 1:
-                seen.status, seen.headers = args[0], args[1]
-            return start_response(*args, **kwargs)
+        def observed(status: str, headers: list[tuple[str, str]], /, *rest: Any, **kwargs: Any) -> Any:
+            seen.status = status
+            seen.headers = headers
+            return start_response(status, headers, *rest, **kwargs)
 
         try:
             body = self._app(environ, observed)
@@ -132,61 +141,78 @@ class TrackerMiddleware:
             # SystemExit too: gunicorn ends a request that takes too long with it.
             seen.error = seen.error or ErrorPlace.of(error)
             seen.status = seen.status or "500"
-            self._finish(seen, environ, tee)
+            self._finish(seen, environ)
             raise
-        if self._is_complete(seen, body, environ):
-            self._finish(seen, environ, tee)
+        if isinstance(body, (list, tuple)):
+            self._finish(seen, environ, body)
             return body
-        answer = _SizedAnswer if hasattr(type(body), "__len__") else _Answer
-        return answer(body, seen, lambda: self._finish(seen, environ, tee))
-
-    def _observe(self, environ: Environ) -> Observation | None:
-        """What will be known of this request, None where it does not matter."""
-        try:
-            surface = self._surface
-            kind = classify_anywhere(environ) if surface is None else classify(environ, surface)
-            if kind is None:
-                return None
-            seen = Observation(kind, time.time(), time.perf_counter())
-            environ[self._key] = seen
-            return seen
-        except Exception as error:  # noqa: BLE001 - an environ that is none is the app's business
-            self._problem("observe", error)
-            return None
+        if self._is_complete(seen, body, environ):
+            self._finish(seen, environ)
+            return body
+        return (_SizedAnswer if hasattr(type(body), "__len__") else _Answer)(body, self, seen, environ)
 
     def _is_complete(self, seen: Observation, body: object, environ: Environ) -> bool:
         """The answer was made whole and only its sending is left, so it is returned as it is.
 
-        That is a list, and whatever has a Content-Length, as all pages and callbacks of Dash
-        have; so a test client that never reads its answer counts, too. A file is left to the
-        server's sendfile.
+        That is what has a Content-Length, as all pages and callbacks of Dash have; so a test
+        client that never reads its answer counts, too. A file is left to the server's sendfile.
         """
         try:
-            if isinstance(body, (list, tuple)):
-                seen.sent = sum(map(len, body))
-                return True
-            return any(name.lower() == "content-length" for name, _ in seen.headers or ()) or (
-                type(body) is environ.get("wsgi.file_wrapper")
-            )
+            length = next((value for name, value in seen.headers or () if name.lower() == "content-length"), None)
+            if length is not None:
+                seen.sent = int(length)
+            return length is not None or type(body) is environ.get("wsgi.file_wrapper")
         except Exception as error:  # noqa: BLE001 - an app that breaks WSGI's rules is its server's business
             self._problem("observe", error)
             return True
 
-    def _finish(self, seen: Observation, environ: Environ, tee: Tee | None) -> None:
-        """Hand the observation over, once, whatever ended the answer first."""
+    def _finish(self, seen: Observation, environ: Environ, body: Sequence[bytes] | None = None) -> None:
+        """Hand the observation over, once, whatever ended the answer first.
+
+        The environ is read only now: a ProxyFix inside has put the client's address in.
+        """
         if seen.done:
             return
         seen.done = True
         try:
-            seen.duration = time.perf_counter() - seen.started
+            seen.duration = perf_counter() - seen.started
+            if body is not None:
+                seen.sent = len(body[0]) if len(body) == 1 else sum(map(len, body))
             if not seen.hooked and self._ask is not None:
                 self._ask_user(seen, environ)
-            _read_environ(seen, seen.environ or environ)
-            _read_headers(seen)
+            get = (seen.environ or environ).get
+            seen.mount = get("SCRIPT_NAME", "")
+            seen.query = query = get("QUERY_STRING", "")
+            seen.scheme = get("wsgi.url_scheme", "http")
+            seen.host = get("HTTP_HOST") or _server_name(environ)
+            seen.ip = get("REMOTE_ADDR")
+            seen.user_agent = user_agent = get("HTTP_USER_AGENT", "")
+            seen.referrer = referrer = get("HTTP_REFERER", "")
+            size = len(query) + len(user_agent) + len(referrer)
+            if seen.kind == DOCUMENT:
+                seen.path = path = get("PATH_INFO") or "/"
+                seen.fetch_dest = get("HTTP_SEC_FETCH_DEST")
+                seen.purpose = get("HTTP_SEC_PURPOSE") or get("HTTP_PURPOSE")
+                for name, value in seen.headers or ():
+                    if name == "Content-Type" or name.lower() == "content-type":
+                        seen.html = value.startswith("text/html")
+                        break
+                size += len(path)
+            else:
+                seen.mark = mark = get(MARK_ENVIRON, "")
+                seen.fetch_site = get("HTTP_SEC_FETCH_SITE")
+                seen.request_bytes = get("CONTENT_LENGTH")
+                size += len(mark)
+                tee = seen.tee
+                if tee is not None:
+                    if seen.call is None:
+                        seen.body = tee.content()
+                        size += len(seen.body or b"")
+                    seen.tee = None
             seen.environ = seen.headers = None
-            if tee is not None and seen.call is None:
-                seen.body = tee.content()
-            self._delivery.put(seen, seen.size())
+            if size >= TEXT_LIMIT or seen.custom:
+                size = _cut(seen)
+            self._delivery.put(seen, size, seen.started)
         except Exception as error:  # noqa: BLE001 - nothing of ours is raised into the app
             self._problem("observe", error)
 
@@ -250,13 +276,19 @@ class TrackerMiddleware:
 class _Answer:
     """The app's answer; tells when it ends: exhausted, failed or closed, whichever comes first."""
 
-    __slots__ = ("_body", "_done", "_iterator", "_seen")
+    __slots__ = ("_body", "_environ", "_iterator", "_middleware", "_seen")
 
-    def __init__(self, body: Iterable[bytes], seen: Observation, done: Callable[[], None]) -> None:
+    def __init__(
+        self, body: Iterable[bytes], middleware: TrackerMiddleware, seen: Observation, environ: Environ
+    ) -> None:
         self._body = body
         self._iterator: Iterator[bytes] | None = None
+        self._middleware = middleware
         self._seen = seen
-        self._done = done
+        self._environ = environ
+
+    def _done(self) -> None:
+        self._middleware._finish(self._seen, self._environ)
 
     def __iter__(self) -> Iterator[bytes]:
         self._iterator = iter(self._body)
@@ -299,59 +331,30 @@ class _SizedAnswer(_Answer):
 
 
 def _tee(environ: Environ) -> Tee | None:
-    """A copying input for a small body, None where nothing is copied."""
+    """Put a copying input in the place of a small body's; None where nothing is copied."""
     length = environ.get("CONTENT_LENGTH")
     stream = environ.get("wsgi.input")
     if stream is None or not isinstance(length, str) or not length.isdecimal() or int(length[:19]) > BODY_LIMIT:
         return None
-    return Tee(stream)
+    tee = environ["wsgi.input"] = Tee(stream)
+    return tee
 
 
-def _read_environ(seen: Observation, environ: Environ) -> None:
-    """Copy what events are made of. After the answer: a ProxyFix inside has put the client's address in by now."""
-    get = environ.get
-    seen.path = path = get("PATH_INFO") or "/"
-    seen.mount = get("SCRIPT_NAME") or ""
-    seen.scheme = get("wsgi.url_scheme") or "http"
-    seen.host = get("HTTP_HOST") or _server_name(environ)
-    seen.ip = get("REMOTE_ADDR")
-    seen.query = query = get("QUERY_STRING") or ""
-    seen.user_agent = user_agent = get("HTTP_USER_AGENT")
-    seen.referrer = referrer = get("HTTP_REFERER")
-    seen.mark = mark = get(MARK_ENVIRON)
-    seen.fetch_dest = get("HTTP_SEC_FETCH_DEST")
-    seen.fetch_site = get("HTTP_SEC_FETCH_SITE")
-    seen.purpose = get("HTTP_SEC_PURPOSE") or get("HTTP_PURPOSE") or get("HTTP_X_MOZ")
-    if not path.isascii():
-        seen.path = wsgi_text(path)
-    if len(path) > TEXT_LIMIT:
-        seen.path = seen.path[:TEXT_LIMIT]
-    if len(query) > TEXT_LIMIT:
-        seen.query = query[:TEXT_LIMIT]
-    if user_agent is not None and len(user_agent) > TEXT_LIMIT:
-        seen.user_agent = user_agent[:TEXT_LIMIT]
-    if referrer is not None and len(referrer) > TEXT_LIMIT:
-        seen.referrer = referrer[:TEXT_LIMIT]
-    if mark is not None and len(mark) > MARK_LIMIT:
-        seen.mark = None
-    if seen.kind != DOCUMENT:
-        length = get("CONTENT_LENGTH") or ""
-        seen.request_bytes = int(length) if length.isdecimal() and len(length) < 19 else None
+def _cut(seen: Observation) -> int:
+    """Bound what a client can make the queue hold; the size of what is left, in characters."""
+    seen.path = seen.path[:TEXT_LIMIT]
+    seen.query = seen.query[:TEXT_LIMIT]
+    seen.user_agent = seen.user_agent[:TEXT_LIMIT]
+    seen.referrer = seen.referrer[:TEXT_LIMIT]
+    if len(seen.mark) > MARK_LIMIT:
+        seen.mark = ""
+    texts = (seen.path, seen.query, seen.user_agent, seen.referrer, seen.mark, seen.body or b"")
+    return sum(map(len, texts)) + sum(len(event.properties) for event in seen.custom or ())
 
 
 def _server_name(environ: Environ) -> str:
     name, port = environ.get("SERVER_NAME") or "", environ.get("SERVER_PORT") or ""
     return f"{name}:{port}" if name and port not in ("", "80", "443") else name
-
-
-def _read_headers(seen: Observation) -> None:
-    seen.response_bytes = seen.sent
-    for name, value in seen.headers or ():
-        header = name.lower()
-        if header == "content-type":
-            seen.html = value[:9].lower() == "text/html"
-        elif header == "content-length" and value.isdecimal():
-            seen.response_bytes = int(value)
 
 
 def check_repository(repository: object) -> TrackerRepository:

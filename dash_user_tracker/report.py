@@ -19,7 +19,7 @@ class Totals:
     """Counts over everything the report covers; rows that a limit cut off are in here.
 
     *people* are distinct signed-in ``user_id``; *visitors* are distinct ``visitor`` of
-    everybody else, a name that changes daily, so over several days they are visitor-days.
+    everybody else, a name that changes daily, so over several *days* they are visitor-days.
     A *page* is a route (``/regions/<name>``), an *address* is one path of it.
     *automated_views* are the page views of robots, probes and test clients, whether
     they are in the other numbers or were left out.
@@ -34,6 +34,7 @@ class Totals:
     callback_errors: int
     custom_events: int
     automated_views: int
+    days: int  # UTC, with at least one event
 
 
 @attrs.frozen
@@ -140,6 +141,7 @@ def build_report(
             callback_errors=sum(is_error(event) for event in runs),
             custom_events=len(custom),
             automated_views=sum(event.event == PAGE_VIEW and bool(event.data.get("automated")) for event in chosen),
+            days=len({event.timestamp.date() for event in counted}),
         ),
         pages=_pages(views)[:limit],
         users=_users(counted)[:limit],
@@ -205,7 +207,7 @@ def _users(events: Sequence[Event]) -> list[UserRow]:
         rows.append(
             UserRow(
                 user_id=user_id,
-                email=last.data.get("email"),
+                email=last.data.get("email") if user_id != ANONYMOUS else None,
                 views=len(views),
                 pages=len({page_of(event.data) for event in views}),
                 callback_runs=sum(event.event == CALLBACK for event in group),

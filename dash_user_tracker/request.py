@@ -31,13 +31,15 @@ class User:
     full_name: str
 
 
-@attrs.define(eq=False)
 class Observation:
     """One tracked request. Mutable until it is handed over, never after.
 
     The middleware fills it in; the Flask hook adds what only Flask knows. It holds
     texts and numbers alone: no body of the app's, no environ, no exception object (a
     traceback would keep the app's locals alive).
+
+    A plain class with its defaults on the class and no ``__init__``: one is made for each
+    request, and setting thirty attributes to their defaults costs more than all the rest.
     """
 
     kind: str
@@ -49,53 +51,41 @@ class Observation:
     status: str = ""
     headers: list[tuple[str, str]] | None = None  # dropped before the hand-over
     html: bool = False
-    response_bytes: int | None = None
-    sent: int = 0  # bytes that went through, for an answer without Content-Length
+    sent: int = 0  # bytes of its body
 
     # the request
-    method: str = "GET"
-    path: str = "/"
+    path: str = "/"  # of a document; as in the environ, see `addresses.wsgi_text`
     mount: str = ""
     query: str = ""
     scheme: str = "http"
     host: str = ""
     ip: str | None = None
-    user_agent: str | None = None
-    referrer: str | None = None
+    user_agent: str = ""
+    referrer: str = ""
     fetch_dest: str | None = None
     fetch_site: str | None = None
     purpose: str | None = None
-    mark: str | None = None
-    request_bytes: int | None = None
+    mark: str = ""
+    request_bytes: str | None = None  # Content-Length as it was sent
     body: bytes | None = None
+    tee: Any = None  # what copies the body while it is read; dropped before the hand-over
 
     # from the Flask hook
     hooked: bool = False
-    done: bool = False
     endpoint: str | None = None
     user: User | None = None
     call: CallbackRequest | None = None
-    error: ErrorPlace | None = None
-    custom: list[CustomEvent] = attrs.field(factory=list)  # made by the app while it answered
     environ: Environ | None = None  # the one Flask saw; dropped before the hand-over
+
+    error: ErrorPlace | None = None
+    custom: list[CustomEvent] | None = None  # made by the app while it answered
+    done: bool = False
 
     @property
     def status_code(self) -> int:
         """The HTTP status, 0 where the app sent none that can be read."""
         code = self.status[:3]
         return int(code) if code.isascii() and code.isdigit() else 0
-
-    def size(self) -> int:
-        """Characters held, near enough to bytes of memory for the queue's bound."""
-        return (
-            len(self.path)
-            + len(self.query)
-            + len(self.user_agent or "")
-            + len(self.referrer or "")
-            + len(self.mark or "")
-            + len(self.body or b"")
-            + sum(len(event.properties) for event in self.custom)
-        )
 
 
 @attrs.frozen

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import datetime, timezone
 
+from rich import box
 from rich.console import Console, RenderableType
 from rich.live import Live
 from rich.table import Table
@@ -25,8 +26,8 @@ def print_report(out: Console, covers: Coverage, report: Report) -> None:
     out.print(describe_range(covers) + "; " + describe_automated(totals.automated_views, covers.automated) + ".")
     out.print()
     out.print(Text(describe_totals(totals), style="bold"))
+    out.print()
     for table in _tables(report):
-        out.print()
         out.print(table)
 
 
@@ -45,7 +46,11 @@ def describe_automated(views: int, included: bool) -> str:
 
 
 def describe_totals(totals: Totals) -> str:
-    parts = [_many(totals.views, "page view"), _people(totals.people, totals.visitors), _many(totals.pages, "page")]
+    parts = [
+        _many(totals.views, "page view"),
+        _people(totals.people, totals.visitors, totals.days),
+        _many(totals.pages, "page"),
+    ]
     if totals.addresses != totals.pages:
         parts[-1] += f" ({_many(totals.addresses, 'address', 'addresses')})"
     parts.append(_many(totals.callback_runs, "callback run"))
@@ -67,7 +72,7 @@ def live_summary(totals: Totals) -> RenderableType:
         "Failed": totals.callback_errors,
         "Custom events": totals.custom_events,
     }
-    table = Table(title="Recorded so far", title_justify="left", title_style="bold")
+    table = Table(title="Recorded so far", title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
     for name in counts:
         table.add_column(name, justify="right")
     table.add_row(*(f"{count:,}" for count in counts.values()))
@@ -80,10 +85,11 @@ def printable(text: str) -> str:
 
 
 def _tables(report: Report) -> Iterable[Table]:
+    days = report.totals.days
     if report.pages:
         table = _table("Pages", "Page", ">Views", "People", ">Loads", ">Internal", "Last view")
         for page in report.pages:
-            who = _people(page.people, page.visitors)
+            who = _people(page.people, page.visitors, days)
             _row(table, page.page, page.views, who, page.loads, page.internal, page.last)
         yield table
     if report.users:
@@ -100,7 +106,7 @@ def _tables(report: Report) -> Iterable[Table]:
     if report.custom:
         table = _table("Custom events", "Event", ">Count", "People", "Last")
         for custom in report.custom:
-            _row(table, custom.event, custom.count, _people(custom.people, custom.visitors), custom.last)
+            _row(table, custom.event, custom.count, _people(custom.people, custom.visitors, days), custom.last)
         yield table
     if report.latest:
         table = _table("Latest page views", "Time", "Page", "User", "How")
@@ -112,7 +118,7 @@ def _tables(report: Report) -> Iterable[Table]:
 
 def _table(title: str, *columns: str) -> Table:
     """A leading ``>`` marks a column of numbers."""
-    table = Table(title=title, title_justify="left", title_style="bold")
+    table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
     for column in columns:
         number = column.startswith(">")
         table.add_column(column.lstrip(">"), justify="right" if number else "left", no_wrap=number, overflow="fold")
@@ -137,9 +143,12 @@ def _moment(value: datetime) -> str:
     return value.astimezone(timezone.utc).strftime("%Y-%m-%d %H:%M:%S")
 
 
-def _people(people: int, visitors: int) -> str:
+def _people(people: int, visitors: int, days: int) -> str:
     parts = [_many(people, "user")] if people or not visitors else []
-    return " + ".join([*parts, *([_many(visitors, "visitor")] if visitors else [])])
+    if visitors:
+        # Everybody without a log-in is somebody else the next day.
+        parts.append(_many(visitors, "visitor" if days == 1 else "visitor-day"))
+    return " + ".join(parts)
 
 
 def _many(count: int, one: str, more: str | None = None) -> str:

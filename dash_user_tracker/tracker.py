@@ -224,7 +224,7 @@ class Tracker:
         event = CustomEvent(str(uuid.uuid4()), name, time.time(), text)
         seen = middleware.observation(flask.request.environ) if flask.has_request_context() else None
         if seen is not None:
-            seen.custom.append(event)
+            seen.custom = [*(seen.custom or ()), event]
         else:
             middleware.put(event)
 

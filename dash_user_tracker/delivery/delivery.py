@@ -26,6 +26,12 @@ log = logging.getLogger("dash_user_tracker")
 
 Item = TypeVar("Item")
 
+#: Bytes from which an item counts for the bound in memory as well.
+_LARGE = 2048
+
+#: Seconds between two looks at the pid.
+_PID_INTERVAL = 0.02
+
 _NOWHERE = -1  # no process has this pid
 
 #: Seconds after which events that a receiver keeps failing to take are given up.
@@ -43,14 +49,22 @@ class _Batch:
     retry_at: float = 0.0  # monotonic
 
 
+@attrs.frozen(eq=False)
+class _Large(Generic[Item]):
+    """An item of `_LARGE` bytes or more; only those are weighed, and they are few."""
+
+    item: Item
+    kilobytes: int
+
+
 class _Process(Generic[Item]):
     """Everything that belongs to one process. A forked child gets a new one and never touches the old."""
 
     def __init__(self, pid: int) -> None:
         self.pid = pid
-        self.queue: deque[tuple[Item, int]] = deque()
-        # One entry for each whole kilobyte queued: its length is the size, kept exact without a lock
-        # because extend() and popleft() are single C calls.
+        self.queue: deque[Item | _Large[Item]] = deque()
+        # One entry for each whole kilobyte of large items: its length is their size, kept exact without a
+        # lock because extend() and popleft() are single C calls.
         self.kilobytes: deque[None] = deque()
         self.offered = Tally()
         self.full = Tally()
@@ -62,6 +76,7 @@ class _Process(Generic[Item]):
         self.thread: threading.Thread | None = None
         self.start_after = 0.0
         self.closed = False
+        self.looked = -1.0  # when the pid was compared last
         # Written under `delivering` only.
         self.batch: _Batch | None = None
         self.finished = 0  # queue items dealt with
@@ -120,23 +135,27 @@ class Delivery(Generic[Item]):
 
     # -- any thread ----------------------------------------------------------------------
 
-    def put(self, item: Item, size: int = 0) -> bool:
-        """Queue *item*, which holds about *size* bytes; False where it was dropped (and counted)."""
+    def put(self, item: Item, size: int = 0, now: float | None = None) -> bool:
+        """Queue *item*, which holds about *size* bytes; False where it was dropped (and counted).
+
+        *now* (seconds, any steady clock) spares most calls the look at the pid, which is a
+        system call: Python's own forks are told by a hook, and where none runs (uWSGI) a look
+        every `_PID_INTERVAL` finds out.
+        """
         process = self._process
-        if process.pid != os.getpid():
+        if now is None or not 0 <= now - process.looked < _PID_INTERVAL:
             process = self._current()
+            process.looked = now or 0.0
         process.offered.add()
         queue = process.queue
-        if len(queue) >= self._queue_size or len(process.kilobytes) >= self._queue_kilobytes:
-            process.full.add()
+        if process.closed or len(queue) >= self._queue_size or len(process.kilobytes) >= self._queue_kilobytes:
+            (process.late if process.closed else process.full).add()
             return False
-        if process.closed:
-            process.late.add()
-            return False
-        kilobytes = size >> 10
-        if kilobytes:
-            process.kilobytes.extend(itertools.repeat(None, kilobytes))
-        queue.append((item, kilobytes))
+        if size < _LARGE:
+            queue.append(item)
+        else:
+            process.kilobytes.extend(itertools.repeat(None, size >> 10))
+            queue.append(_Large(item, size >> 10))
         if process.thread is None:
             self._start(process)
         elif len(queue) >= self._batch_size and not process.wake.is_set():
@@ -316,11 +335,13 @@ class Delivery(Generic[Item]):
         items = 0
         while len(events) < self._batch_size:
             try:
-                item, kilobytes = process.queue.popleft()
+                item = process.queue.popleft()
             except IndexError:
                 break
-            for _ in range(kilobytes):
-                process.kilobytes.popleft()
+            if isinstance(item, _Large):
+                for _ in range(item.kilobytes):
+                    process.kilobytes.popleft()
+                item = item.item
             items += 1
             try:
                 found = self._read(item)

@@ -477,7 +477,7 @@ def _check_api_key(api_key: str) -> str:
 def _check_timeout(timeout: tuple[float, float]) -> tuple[float, float]:
     try:
         connect, read = timeout
-        if min(connect, read) > 0:
+        if 0 < connect < math.inf and 0 < read < math.inf:
             return connect, read
     except (TypeError, ValueError):
         pass

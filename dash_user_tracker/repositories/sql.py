@@ -26,6 +26,7 @@ try:
 
     # Named, so that it is not imported first on a worker thread: see repositories/http.py.
     import sqlalchemy.dialects.sqlite.pysqlite
+    from sqlalchemy import URL  # 1.4 has none
     from sqlalchemy.pool import NullPool, StaticPool
 except ImportError as error:
     raise ImportError('SqlTrackerRepository needs SQLAlchemy 2: pip install "dash-user-tracker[sql]"') from error
@@ -51,7 +52,7 @@ _event = sa.Table(
     sa.Column("automated", sa.Integer, nullable=False),
     sa.Column("data", sa.Text, nullable=False),  # JSON, complete
     sa.Index("event_ts", "ts"),
-    sa.Index("event_name", "name", "ts"),
+    sa.Index("event_view", "ts", sqlite_where=_IS_VIEW),
     sa.Index("event_path", "path", "ts", sqlite_where=_IS_VIEW),
     sa.Index("event_user", "user_id", "ts", sqlite_where=_IS_VIEW),
 )
@@ -92,13 +93,13 @@ class SqlTrackerRepository(TrackerRepository):
     process writes. Only text counts as a user or a path: null is neither.
 
     A relative path means the working directory of the moment of construction. Nothing is
-    opened before the first call, and between two calls no file is open: a process may fork,
-    and the file may be copied. ``sqlite://`` is a store in the memory of this process; a
-    forked child starts with an empty one, and `close` forgets it.
+    opened before the first call, and between two calls no file is open, so that a process
+    may fork then. ``sqlite://`` is a store in the memory of this process; a forked child
+    starts with an empty one, and `close` forgets it.
     """
 
-    def __init__(self, url: str | sa.URL, *, busy_timeout: float = 30.0) -> None:
-        if isinstance(busy_timeout, bool) or not isinstance(busy_timeout, (int, float)) or not busy_timeout >= 0:
+    def __init__(self, url: str | URL, *, busy_timeout: float = 30.0) -> None:
+        if isinstance(busy_timeout, bool) or not isinstance(busy_timeout, (int, float)) or not 0 <= busy_timeout < 1e6:
             raise ConfigurationError(f"busy_timeout must be a number of seconds of at least 0, got {busy_timeout!r}")
         self._busy_timeout = busy_timeout
         self._url = _parsed(url)
@@ -379,7 +380,7 @@ def _timestamp(microseconds: int) -> datetime:
     return _EPOCH + microseconds * _MICROSECOND
 
 
-def _parsed(url: str | sa.URL) -> sa.URL:
+def _parsed(url: str | URL) -> URL:
     try:
         parsed = sa.make_url(url)
     except (sa.exc.ArgumentError, TypeError, ValueError) as error:
@@ -397,7 +398,7 @@ def _parsed(url: str | sa.URL) -> sa.URL:
     return parsed
 
 
-def _file_of(url: sa.URL) -> str | None:
+def _file_of(url: URL) -> str | None:
     """The absolute path of the file; None for a store in memory."""
     if url.database in (None, "", ":memory:"):
         return None
