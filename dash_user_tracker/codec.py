@@ -66,7 +66,7 @@ def event_from_dict(document: object) -> Event:
             timestamp=parse_timestamp(document["timestamp"]),
             data=dict(data),
         )
-    except ValueError as error:
+    except (ValueError, OverflowError) as error:  # the year 1 east of Greenwich has no UTC
         raise DecodeError(f"timestamp {document['timestamp']!r}: {error}") from error
 
 

@@ -184,7 +184,7 @@ class Tracker:
             # First among the scripts: it has to be there before the renderer sends anything. The prefix is read
             # late because Jupyter sets it when the app runs.
             kwargs["scripts"] = script.tag(app.config.requests_pathname_prefix) + kwargs.get("scripts", "")
-            return interpolate_index(*args, **kwargs)
+            return str(interpolate_index(*args, **kwargs))  # type: ignore[no-untyped-call]
 
         app.interpolate_index = with_tag  # type: ignore[method-assign]
         return script

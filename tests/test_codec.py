@@ -1,0 +1,131 @@
+"""Events become JSON and come back the same; what is no event is refused."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dash_user_tracker.codec import decode_event, encode_event, event_from_dict, parse_timestamp, to_json
+from dash_user_tracker.errors import DecodeError
+from dash_user_tracker.events import PAGE_KEYS, PAGE_VIEW, Event
+
+_JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**70), 2**70)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=8,
+)
+_ZONES = st.integers(-14 * 60, 14 * 60).map(lambda minutes: timezone(timedelta(minutes=minutes)))
+_EVENTS = st.builds(
+    Event,
+    id=st.uuids().map(str) | st.text(),
+    event=st.sampled_from([PAGE_VIEW, "callback", "export"]) | st.text(),
+    timestamp=st.datetimes(datetime(1, 1, 3), datetime(9999, 12, 29), timezones=_ZONES),
+    data=st.dictionaries(st.text(), _JSON, max_size=5),
+)
+
+DOCUMENT: dict[str, Any] = {
+    "id": "0b0a6c2f-6a2c-4f0c-9f39-3d6d0f3c5f7e",
+    "event": "page_view",
+    "timestamp": "2025-01-30T20:29:28.543062+00:00",
+    "data": {"path": "/"},
+}
+
+
+@given(_EVENTS)
+def test_an_event_decoded_is_the_event_encoded(event: Event) -> None:
+    assert decode_event(encode_event(event)) == event
+    assert decode_event(encode_event(event).encode()) == event
+
+
+@given(_EVENTS)
+def test_an_encoded_event_is_one_line_of_ascii(event: Event) -> None:
+    text = encode_event(event)
+    assert text.isascii()
+    assert len(text.splitlines()) == 1
+
+
+def test_the_wire_format_is_the_documented_one() -> None:
+    moment = datetime(2025, 1, 30, 20, 29, 28, 543062, tzinfo=timezone.utc)
+    event = Event.new(PAGE_VIEW, {"app_name": "My Dash App", "path": "/"}, timestamp=moment)
+    document = json.loads(encode_event(event))
+    assert list(document) == ["id", "event", "timestamp", "data"]
+    assert document["timestamp"] == "2025-01-30T20:29:28.543062+00:00"
+    assert tuple(document["data"]) == PAGE_KEYS
+    assert document["data"]["app_name"] == "My Dash App"
+    assert document["data"]["referrer"] is None
+    assert [document["data"][key] for key in ("user_id", "email", "full_name")] == ["anonymous"] * 3
+
+
+@pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf])
+def test_numbers_that_json_does_not_know_become_null(number: float) -> None:
+    event = Event.new("x", {"properties": {"a": number, "b": [number, 1.5], "c": (number,)}})
+    text = encode_event(event)
+    assert json.loads(text, parse_constant=pytest.fail)["data"]["properties"] == {
+        "a": None,
+        "b": [None, 1.5],
+        "c": [None],
+    }
+
+
+def test_a_value_that_json_does_not_know_becomes_its_text() -> None:
+    assert json.loads(to_json({"when": datetime(2025, 1, 1), "nan": math.nan})) == {
+        "when": "2025-01-01 00:00:00",
+        "nan": None,
+    }
+
+
+@pytest.mark.parametrize("text", ["2025-01-30T20:29:28.543062Z", "2025-01-30T20:29:28.543062z"])
+def test_a_z_is_utc(text: str) -> None:
+    assert parse_timestamp(text) == datetime(2025, 1, 30, 20, 29, 28, 543062, tzinfo=timezone.utc)
+
+
+def test_a_timestamp_of_another_zone_is_kept_in_utc() -> None:
+    event = event_from_dict({**DOCUMENT, "timestamp": "2025-01-30T15:29:28-05:00"})
+    assert event.to_dict()["timestamp"] == "2025-01-30T20:29:28+00:00"
+
+
+def test_unknown_keys_of_data_are_kept() -> None:
+    assert event_from_dict({**DOCUMENT, "data": {"future": 1}, "more": 2}).data == {"future": 1}
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        pytest.param("", "not JSON", id="nothing"),
+        pytest.param("{", "not JSON", id="cut off"),
+        pytest.param(b"\xff\xfe\xfd", "not JSON", id="not UTF-8"),
+        pytest.param("[" * 100_000, "not JSON", id="too deep"),
+        pytest.param("[]", "must be a JSON object, got list", id="a list"),
+        pytest.param("null", "must be a JSON object, got NoneType", id="null"),
+        pytest.param(json.dumps({**DOCUMENT, "id": 7}), "needs the text 'id', got 7", id="id is a number"),
+        pytest.param(json.dumps({**DOCUMENT, "event": None}), "needs the text 'event'", id="no event"),
+        pytest.param(json.dumps({**DOCUMENT, "data": []}), "needs the object 'data', got list", id="data is a list"),
+        pytest.param(json.dumps({**DOCUMENT, "timestamp": "today"}), "timestamp 'today'", id="no timestamp"),
+        pytest.param(json.dumps({**DOCUMENT, "timestamp": "2025-01-30T20:29:28"}), "aware", id="naive timestamp"),
+        pytest.param(
+            json.dumps({**DOCUMENT, "timestamp": "0001-01-01T00:00:00+14:00"}),
+            "timestamp '0001",
+            id="a timestamp before the year 1 in UTC",
+        ),
+    ],
+)
+def test_what_is_no_event_is_refused_with_the_reason(text: str | bytes, says: str) -> None:
+    with pytest.raises(DecodeError, match=says):
+        decode_event(text)
+
+
+@given(st.text() | st.binary() | _JSON.map(json.dumps))
+def test_whatever_comes_in_is_an_event_or_refused(text: str | bytes) -> None:
+    with contextlib.suppress(DecodeError):
+        decode_event(text)

@@ -1,0 +1,127 @@
+"""The layers of the package: imports point down only."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import dash_user_tracker
+
+PACKAGE = Path(dash_user_tracker.__file__).parent
+
+#: Lowest first. A module may import from its own layer and from those before it.
+LAYERS = [
+    {"errors", "events", "request"},
+    {
+        "addresses",
+        "body",
+        "callbacks",
+        "classify",
+        "codec",
+        "counting",
+        "documents",
+        "identity",
+        "marks",
+        "navigation",
+        "page_script",
+        "policy",
+        "privacy",
+        "repositories.base",
+        "routes",
+    },
+    {"repositories", "repositories.console", "repositories.http", "repositories.memory", "repositories.sql"},
+    {"analytics", "delivery", "delivery.delivery", "delivery.retry", "delivery.tally"},
+    {"flask_hook", "middleware"},
+    {"dash_facts", "tracker"},
+    {"__main__", "cli", "demo", "report", "terminal"},
+]
+LAYER_OF = {module: number for number, layer in enumerate(LAYERS) for module in layer}
+
+
+def modules() -> dict[str, Path]:
+    found = {}
+    for path in PACKAGE.rglob("*.py"):
+        name = ".".join(path.relative_to(PACKAGE).with_suffix("").parts)
+        name = name[: -len(".__init__")] if name.endswith(".__init__") else name
+        if name != "__init__":  # its exports are resolved on access (PEP 562)
+            found[name] = path
+    return found
+
+
+def imports(name: str, path: Path) -> set[str]:
+    """Own modules that *path* imports, also inside functions."""
+    package = name.split(".") if path.name == "__init__.py" else name.split(".")[:-1]
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.level:
+            base = package[: len(package) - node.level + 1]
+            target = ".".join([*base, *(node.module or "").split(".")]).strip(".")
+            for alias in node.names:
+                inner = f"{target}.{alias.name}".strip(".")
+                found.add(inner if inner in LAYER_OF else target)
+    return found - {""}
+
+
+def third_party(path: Path) -> set[str]:
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            found.add((node.module or "").split(".")[0])
+    return found
+
+
+def test_every_module_has_a_layer():
+    assert set(modules()) == set(LAYER_OF)
+
+
+@pytest.mark.parametrize("name", sorted(LAYER_OF))
+def test_imports_point_down_only(name):
+    for target in imports(name, modules()[name]):
+        assert LAYER_OF[target] <= LAYER_OF[name], f"{name} imports {target}, which lies above it"
+
+
+@pytest.mark.parametrize(
+    ("library", "allowed"),
+    [
+        ("dash", {"dash_facts", "demo", "tracker"}),
+        ("flask", {"demo", "flask_hook", "tracker"}),
+        ("requests", {"repositories.http"}),
+        ("sqlalchemy", {"repositories.sql"}),
+        ("threading", {"analytics", "delivery.delivery", "delivery.tally", *LAYERS[2], *LAYERS[-1]}),
+        ("atexit", {"delivery.delivery"}),
+    ],
+)
+def test_library_stays_in_its_modules(library, allowed):
+    users = {name for name, path in modules().items() if library in third_party(path)}
+    assert users <= allowed
+
+
+def loaded_after(code: str) -> set[str]:
+    script = f"{code}\nimport sys\nprint(*sys.modules)"
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    return set(run.stdout.split())
+
+
+def test_importing_the_package_loads_nothing_else():
+    loaded = loaded_after("import dash_user_tracker")
+    assert not loaded & {"dash", "flask", "requests", "sqlalchemy", "attr", "threading.local"}
+
+
+def test_a_process_that_only_reads_does_not_load_dash():
+    loaded = loaded_after("from dash_user_tracker import TrackerAnalytics, SqlTrackerRepository, HttpTrackerRepository")
+    assert not loaded & {"dash", "flask", "plotly"}
+
+
+def test_the_middleware_alone_does_not_load_dash():
+    assert not loaded_after("from dash_user_tracker import TrackerMiddleware") & {"dash", "flask", "plotly"}
+
+
+def test_no_thread_starts_at_import():
+    code = "import threading\nfrom dash_user_tracker import *\nassert threading.active_count() == 1"
+    subprocess.run([sys.executable, "-c", code], check=True)
