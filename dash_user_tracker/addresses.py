@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from urllib.parse import quote, unquote
 
-_LOCAL_HOSTS = ("localhost", "127.", "[::1]", "::1")
+_LOCAL_HOST = re.compile(r"((.+\.)?localhost|127(\.\d+){3}|\[::1\]|::1)(:\d+)?", re.IGNORECASE)
 
 
 def wsgi_text(value: str) -> str:
@@ -15,6 +16,11 @@ def wsgi_text(value: str) -> str:
         return value.encode("latin-1").decode("utf-8", "replace")
     except UnicodeEncodeError:  # a fake environ with real text in it
         return value
+
+
+def sound_text(value: str) -> str:
+    """A client's JSON text without lone surrogates: JSON can write them, UTF-8 and no store can."""
+    return value if value.isascii() else value.encode("utf-8", "replace").decode("utf-8")
 
 
 def split_address(address: str) -> tuple[str, str]:
@@ -41,4 +47,4 @@ def below(path: str, prefix: str) -> str | None:
 
 def is_local(host: str) -> bool:
     """The host is this machine's own name: browsers trust such an origin without TLS."""
-    return not host or host.lower().startswith(_LOCAL_HOSTS)
+    return not host or _LOCAL_HOST.fullmatch(host) is not None

@@ -47,7 +47,8 @@ def ignore_callback(function: Function) -> Function:
             f"ignore_callback decorates a function, got {function!r}; "
             "to name callbacks, use Tracker(app, ignore_callback=[...])"
         )
-    setattr(function, _MARK, True)
+    # A bound method has no attributes of its own.
+    setattr(getattr(function, "__func__", function), _MARK, True)
     return function
 
 
@@ -78,8 +79,8 @@ class Callback:
     def of(cls, output: str, spec: dict[str, Any]) -> Callback:
         """The callback under the key *output* of ``Dash.callback_map``."""
         output = _DUPLICATE.sub("", output)
-        wrapper = spec.get("callback")
-        function = _unwrapped(wrapper)
+        layers = _layers(spec.get("callback"))
+        function = layers[-1]
         name = getattr(function, "__qualname__", None) or getattr(function, "__name__", None)
         if name is None or "<lambda>" in name:
             name = label = output
@@ -92,18 +93,22 @@ class Callback:
         return cls(
             name=CallbackName(name, output=output, label=label),
             background=bool(spec.get("background") or spec.get("long")),
-            ignored=bool(getattr(wrapper, _MARK, False) or getattr(function, _MARK, False)),
+            ignored=any(getattr(layer, _MARK, False) for layer in layers),
         )
 
 
-def _unwrapped(function: Any) -> Any:
-    """The user's function below decorators and partials."""
+def _layers(function: Any) -> list[Any]:
+    """Dash's wrapper, the decorators and partials below it, and last the user's own function."""
+    layers = [function]
     for _ in range(100):  # a chain that goes in a circle ends, too
         inner = function.func if isinstance(function, functools.partial) else getattr(function, "__wrapped__", None)
         if inner is None:
             break
         function = inner
-    return function.__func__ if inspect.ismethod(function) else function
+        layers.append(function)
+    if inspect.ismethod(function):
+        layers.append(function.__func__)
+    return layers
 
 
 class IgnoredCallbacks:
@@ -122,19 +127,20 @@ class IgnoredCallbacks:
             names = frozenset(wish)
             self._ask = lambda name: not names.isdisjoint((str(name), name.output, name.label))
         self._failed = failed
-        self._answers: dict[str, bool] = {}
+        self._answers: dict[tuple[str, str], bool] = {}
 
     def __contains__(self, callback: Callback) -> bool:
         if callback.ignored:
             return True
-        output = callback.name.output
-        if output not in self._answers:
+        # The output alone will not do: several callbacks may write it (allow_duplicate).
+        key = (callback.name.output, callback.name.label)
+        if key not in self._answers:
             try:
-                self._answers[output] = bool(self._ask(callback.name))
+                self._answers[key] = bool(self._ask(callback.name))
             except Exception as error:  # noqa: BLE001 - the owner's code
                 self._failed(error)
-                self._answers[output] = False
-        return self._answers[output]
+                self._answers[key] = False
+        return self._answers[key]
 
 
 def cause_of(call: CallbackRequest, *, query: str, produced: Container[str]) -> str:

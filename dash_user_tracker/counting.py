@@ -329,7 +329,7 @@ def _event(name: str, seconds: float, data: dict[str, Any], event_id: str | None
 
 
 def _document_page(seen: Observation) -> _Page:
-    return _Page(wsgi_text(seen.mount + seen.path), seen.query, wsgi_text(seen.referrer) or None)
+    return _Page(wsgi_text(seen.mount + seen.path), wsgi_text(seen.query), wsgi_text(seen.referrer) or None)
 
 
 def _count(text: str | None) -> int | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from .events import ANONYMOUS
@@ -64,6 +64,8 @@ def _names(claims: Mapping[str, Any]) -> str:
 
 def _text(value: object) -> str | None:
     # A UUID or a database key will do: anything that is not a container has a text.
-    if value is None or value == "" or isinstance(value, (bool, bytes, Mapping, list, tuple, set)):
+    if isinstance(value, str):
+        return value[:LIMIT] or None
+    if value is None or isinstance(value, (bool, Collection)):
         return None
-    return str(value)[:LIMIT]
+    return str(value)[:LIMIT] or None

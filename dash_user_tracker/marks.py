@@ -13,6 +13,7 @@ import uuid
 
 import attrs
 
+from .addresses import sound_text
 from .request import MARK_LIMIT, TEXT_LIMIT
 
 LOAD = "load"
@@ -87,7 +88,7 @@ def _view(item: object) -> View | None:
         navigation=LOAD if navigation == "l" else INTERNAL,
         address=address,
         age=milliseconds / 1000,
-        referrer=referrer[:TEXT_LIMIT] if isinstance(referrer, str) and referrer else None,
+        referrer=sound_text(referrer[:TEXT_LIMIT]) if isinstance(referrer, str) and referrer else None,
     )
 
 
@@ -96,4 +97,4 @@ def _is_count(value: object) -> bool:
 
 
 def _address(value: object) -> str | None:
-    return value[:TEXT_LIMIT] if isinstance(value, str) and value.startswith("/") else None
+    return sound_text(value[:TEXT_LIMIT]) if isinstance(value, str) and value.startswith("/") else None

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from .addresses import sound_text, wsgi_text
 from .request import TEXT_LIMIT, CallbackRequest, Observation
 
 _POLL = re.compile(r"(?:^|&)(?:cacheKey|job)=")
@@ -31,7 +32,7 @@ def referred_path(observation: Observation) -> str | None:
         return None
     if observation.host and parts.netloc != observation.host:
         return None
-    return unquote(parts.path or "/", errors="replace")
+    return unquote(wsgi_text(parts.path) or "/", errors="replace")
 
 
 def callback_request(body: object) -> CallbackRequest | None:
@@ -42,8 +43,8 @@ def callback_request(body: object) -> CallbackRequest | None:
     if not isinstance(output, str):
         return None
     raw = body.get("changedPropIds")
-    changed = tuple(item[:TEXT_LIMIT] for item in raw[:20] if isinstance(item, str)) if isinstance(raw, list) else ()
-    return CallbackRequest(output[:TEXT_LIMIT], changed, _pathname(body.get("inputs"), changed))
+    changed = tuple(_kept(item) for item in raw[:20] if isinstance(item, str)) if isinstance(raw, list) else ()
+    return CallbackRequest(_kept(output), changed, _pathname(body.get("inputs"), changed))
 
 
 def _pathname(inputs: object, changed: tuple[str, ...]) -> str | None:
@@ -65,10 +66,14 @@ def _pathname(inputs: object, changed: tuple[str, ...]) -> str | None:
             continue
         identity = item.get("id")
         key = identity if isinstance(identity, str) else _dict_id(identity)
-        if f"{key}.{name}" in changed:
-            return value[:TEXT_LIMIT]
-        found = found or value[:TEXT_LIMIT]
+        if _kept(f"{key}.{name}") in changed:
+            return _kept(value)
+        found = found or _kept(value)
     return found
+
+
+def _kept(text: str) -> str:
+    return sound_text(text[:TEXT_LIMIT])
 
 
 def _flat(inputs: Iterable[object]) -> Iterable[dict[str, Any]]:
@@ -84,7 +89,7 @@ def _dict_id(identity: object) -> str:
     # As the renderer writes it (stringifyId): sorted keys, no spaces.
     try:
         return json.dumps(identity, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, RecursionError):
         return ""
 
 
@@ -131,17 +136,25 @@ def _output_ids(output: str) -> list[str]:
 
 
 def _is_there(identity: str, layout_ids: frozenset[str]) -> bool:
-    if not identity.startswith("{"):
-        return identity in layout_ids
-    try:
-        pattern = json.loads(identity)
-    except ValueError:
+    if identity in layout_ids:
+        return True
+    pattern = _pattern(identity)
+    if pattern is None:
         return False
-    for candidate in layout_ids:
-        if candidate.startswith("{"):
-            known = json.loads(candidate)
-            if known.keys() == pattern.keys() and all(
-                isinstance(value, list) or known[key] == value for key, value in pattern.items()
-            ):
-                return True
-    return False
+    return any(
+        known is not None
+        and known.keys() == pattern.keys()
+        and all(isinstance(value, list) or known[key] == value for key, value in pattern.items())
+        for known in map(_pattern, layout_ids)
+    )
+
+
+def _pattern(identity: str) -> dict[str, Any] | None:
+    """A dictionary id read; None for a plain one, which may begin with a brace as well."""
+    if not identity.startswith("{"):
+        return None
+    try:
+        found = json.loads(identity)
+    except ValueError:
+        return None
+    return found if isinstance(found, dict) else None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from datetime import datetime
+from datetime import datetime, timezone
 
 
 def visitor_id(
@@ -22,6 +22,6 @@ def visitor_id(
     """
     if not key or not ip:
         return None
-    text = "|".join((when.strftime("%Y-%m-%d"), app_name or "", ip, user_agent or ""))
+    text = "|".join((when.astimezone(timezone.utc).strftime("%Y-%m-%d"), app_name or "", ip, user_agent or ""))
     secret = key.encode("utf-8") if isinstance(key, str) else key
     return hmac.new(secret, text.encode("utf-8", "replace"), hashlib.sha256).hexdigest()[:16]
