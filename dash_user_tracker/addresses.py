@@ -6,6 +6,7 @@ import re
 from urllib.parse import quote, unquote
 
 _LOCAL_HOST = re.compile(r"((.+\.)?localhost|127(\.\d+){3}|\[::1\]|::1)(:\d+)?", re.IGNORECASE)
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def wsgi_text(value: str) -> str:
@@ -15,12 +16,12 @@ def wsgi_text(value: str) -> str:
     try:
         return value.encode("latin-1").decode("utf-8", "replace")
     except UnicodeEncodeError:  # a fake environ with real text in it
-        return value
+        return sound_text(value)
 
 
 def sound_text(value: str) -> str:
-    """A client's JSON text without lone surrogates: JSON can write them, UTF-8 and no store can."""
-    return value if value.isascii() else value.encode("utf-8", "replace").decode("utf-8")
+    """A text without lone surrogates: a client's JSON can hold them, UTF-8 and a store cannot."""
+    return value if value.isascii() else _SURROGATE.sub("\ufffd", value)
 
 
 def split_address(address: str) -> tuple[str, str]:

@@ -10,6 +10,7 @@ from typing import Any, TypeVar, Union
 
 import attrs
 
+from .component_ids import Properties, text_of
 from .navigation import is_poll
 from .request import CallbackRequest
 
@@ -74,6 +75,7 @@ class Callback:
     name: CallbackName
     background: bool = False
     ignored: bool = False  # by the decorator
+    inputs: Properties = attrs.field(factory=lambda: Properties(()), eq=False)
 
     @classmethod
     def of(cls, output: str, spec: dict[str, Any]) -> Callback:
@@ -94,6 +96,7 @@ class Callback:
             name=CallbackName(name, output=output, label=label),
             background=bool(spec.get("background") or spec.get("long")),
             ignored=any(getattr(layer, _MARK, False) for layer in layers),
+            inputs=Properties(f"{text_of(item.get('id'))}.{item.get('property')}" for item in spec.get("inputs") or ()),
         )
 
 
@@ -143,8 +146,21 @@ class IgnoredCallbacks:
         return self._answers[key]
 
 
-def cause_of(call: CallbackRequest, *, query: str, produced: Container[str]) -> str:
-    """Why the callback ran; *produced* are the ``id.property`` that callbacks of the app write."""
+def cause_of(
+    call: CallbackRequest,
+    *,
+    query: str,
+    produced: Container[str],
+    action: int | None = None,
+    fresh: bool | None = None,
+) -> str:
+    """Why the callback ran.
+
+    *produced* are the ``id.property`` that callbacks of the app write. A property can be
+    both, written by a callback and changed by a person: the page script decides (*fresh*: the
+    person acted a moment ago and no callback was answered since; *action* 0: they did not act
+    at all). Both are None for a page without the script.
+    """
     if is_poll(query):
         return POLL
     if not call.changed:
@@ -154,8 +170,8 @@ def cause_of(call: CallbackRequest, *, query: str, produced: Container[str]) -> 
     if any(trigger.endswith(_ADDRESS) for trigger in call.changed):
         return NAVIGATION
     if all(trigger in produced for trigger in call.changed):
-        return CASCADE
-    return USER
+        return USER if fresh else CASCADE
+    return UNKNOWN if action == 0 else USER
 
 
 def outputs_of(output: str) -> list[str]:

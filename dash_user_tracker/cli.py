@@ -213,15 +213,13 @@ def _store_errors() -> Iterator[None]:
 
 def _file_of(db: str) -> Path:
     """The SQLite file that the URL *db* names."""
-    from sqlalchemy.engine import make_url
-
     from .repositories.sql import SqlTrackerRepository
 
     try:
         SqlTrackerRepository(db)  # opens nothing, and knows which URLs it takes
     except ConfigurationError as error:
         raise click.BadParameter(str(error), param_hint="--db") from error
-    name = make_url(db).database
+    name = db.partition(":///")[2].partition("?")[0]
     if not name or name == ":memory:":
         raise click.BadParameter(
             "a database in memory ends with its program; name a file: sqlite:///usage.db", param_hint="--db"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import uuid
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from datetime import datetime, timezone
 from typing import Any, Protocol, Union
 
@@ -17,12 +17,27 @@ from .classify import CALLBACK, DOCUMENT, REPORT
 from .documents import is_prefetch, is_robot, left_to_script
 from .events import ANONYMOUS, PAGE_KEYS, PAGE_VIEW, Event
 from .events import CALLBACK as CALLBACK_EVENT
+from .explain import Journal
 from .marks import INTERNAL, LOAD, Mark, mark_of
 from .navigation import callback_request, is_poll, navigated_path, referred_path
 from .policy import Policy
 from .privacy import visitor_id
 from .request import CallbackRequest, CustomEvent, Observation, User
 from .routes import IgnoredRoutes
+from .runs import (
+    ABANDONED,
+    CANCELLED,
+    ERROR,
+    NO_UPDATE,
+    OK,
+    Handle,
+    OpenRuns,
+    Run,
+    cancelled_jobs,
+    ending,
+    polled,
+    started,
+)
 
 Item = Union[Observation, CustomEvent]
 
@@ -50,13 +65,16 @@ class DashFacts(Protocol):
     def route(self, path: str) -> str | None:
         """The template of the page at the app-relative *path*."""
 
+    def has_pages(self) -> bool:
+        """The app's pages are registered, so that a page can be unknown."""
+
     def callback(self, output: str) -> Callback | None:
         """The callback under a key of the callback map."""
 
     def canonical_output(self) -> str | None:
         """The callback that is sent once for each page view."""
 
-    def produced(self) -> frozenset[str]:
+    def produced(self) -> Container[str]:
         """Every ``id.property`` that a callback writes."""
 
     def visitor_key(self) -> bytes | str | None:
@@ -77,25 +95,44 @@ class Counting:
     """Turns observations into events; runs on the worker alone, so it needs no lock.
 
     *dash* is None around a WSGI app of which nothing is known; *problem* is told what
-    failed in the owner's code: ``problem(reason, error)``.
+    failed in the owner's code: ``problem(reason, error)``; *scripted*: the app's pages have
+    the page script.
     """
 
-    def __init__(self, policy: Policy, dash: DashFacts | None, problem: Callable[[str, Exception], None]) -> None:
+    def __init__(
+        self,
+        policy: Policy,
+        dash: DashFacts | None,
+        problem: Callable[[str, Exception], None],
+        *,
+        scripted: bool = False,
+    ) -> None:
         self._policy = policy
+        self._scripted = scripted
         self._dash = dash
         self._ignored_routes = IgnoredRoutes(policy.ignore_route, lambda error: problem("ignore_route", error))
         self._ignored_callbacks = IgnoredCallbacks(
             policy.ignore_callback, lambda error: problem("ignore_callback", error)
         )
         self._last_page: OrderedDict[tuple[str | None, ...], str] = OrderedDict()
+        self._runs = OpenRuns()
+        self._why = ""  # of the request that is being read
+        #: What became of the last requests.
+        self.journal = Journal()
 
     def __call__(self, item: Item) -> list[Event]:
         """The events that *item* amounts to, in the order they happened."""
         if isinstance(item, CustomEvent):
             return [self._outside(item)]
+        self._why = ""
         mark = mark_of(item.mark) if self._dash is not None else None
         events = self._request(item, mark)
-        return events + self._custom(item, mark) if item.custom else events
+        if item.custom:
+            events = events + self._custom(item, mark)
+        page = wsgi_text(item.mount + item.path) if item.kind == DOCUMENT else self._page_of(item, item.call, mark).path
+        names = [event.event for event in events]
+        self.journal.add(item.received, item.kind, page, item.status_code, names, self._why)
+        return events + self._abandoned(item.received)
 
     def _request(self, seen: Observation, mark: Mark | None) -> list[Event]:
         if seen.kind == DOCUMENT:
@@ -103,30 +140,48 @@ class Counting:
         if seen.kind == CALLBACK:
             return self._callback(seen, mark)
         if seen.kind == REPORT:
-            return self._views(seen, mark) if seen.status_code // 100 == 2 else []
-        return self._boot(seen) if mark is None else []
+            return self._views(seen, mark) if seen.status_code // 100 == 2 else self._nothing("the post was refused")
+        return self._boot(seen, mark)
+
+    def _nothing(self, why: str) -> list[Event]:
+        self._why = why
+        return []
 
     # -- page views ------------------------------------------------------------------
 
     def _document(self, seen: Observation) -> list[Event]:
-        if seen.status_code // 100 != 2 or not seen.html or is_prefetch(seen):
-            return []
+        if seen.status_code // 100 != 2:
+            return self._nothing("an error or a redirect is no page")
+        if not seen.html:
+            return self._nothing("not HTML")
+        if is_prefetch(seen):
+            return self._nothing("fetched ahead, not shown")
         page = _document_page(seen)
         if self._dash is None:
             if seen.fetch_dest not in (None, "document"):
-                return []
+                return self._nothing(f"fetched as {seen.fetch_dest}, not as a page")
             self._remember(seen, page.path)
         else:
             if seen.endpoint is not None and not self._dash.is_page(seen.endpoint):
-                return []
+                return self._nothing("a route beside the Dash app")
             if left_to_script(seen):
-                return []
+                return self._nothing(self._left_to(seen))
         return self._view(seen, page, LOAD, unseen=self._dash is not None)
+
+    def _left_to(self, seen: Observation) -> str:
+        if seen.fetch_dest not in (None, "document"):
+            return f"fetched as {seen.fetch_dest}, not as a page"
+        if self._scripted:
+            return "waiting for the page script"
+        output = self._dash.canonical_output() if self._dash else None
+        return f"waiting for the callback of {output}" if output else "waiting for the renderer's first request"
 
     def _views(self, seen: Observation, mark: Mark | None) -> list[Event]:
         """The views that the page script tells; nothing where the request is not its own."""
-        if mark is None or seen.fetch_site not in (None, "same-origin"):
-            return []
+        if mark is None:
+            return self._nothing("no header of the page script's")
+        if seen.fetch_site not in (None, "same-origin"):
+            return self._nothing("sent by another site")
         events = []
         for told in mark.views:
             path, query = split_address(told.address)
@@ -134,13 +189,20 @@ class Counting:
             events += self._view(seen, page, told.navigation, age=told.age, event_id=mark.view_id(told))
         return events
 
-    def _boot(self, seen: Observation) -> list[Event]:
+    def _boot(self, seen: Observation, mark: Mark | None) -> list[Event]:
         """The renderer's first request is the load, in an app that no callback stands for."""
+        if mark is not None:
+            return self._nothing("the page script tells this page")
         path = referred_path(seen)
-        if self._dash is None or path is None or seen.fetch_site not in (None, "same-origin"):
-            return []
-        if seen.status_code >= 400 or self._dash.canonical_output() is not None:
-            return []
+        if self._dash is None or path is None:
+            return self._nothing("no Referer of this host, so the page is unknown")
+        if seen.fetch_site not in (None, "same-origin"):
+            return self._nothing("sent by another site")
+        if seen.status_code >= 400:
+            return self._nothing("an error is no page")
+        output = self._dash.canonical_output()
+        if output is not None:
+            return self._nothing(f"waiting for the callback of {output}")
         return self._view(seen, _Page(path), LOAD)
 
     def _navigation(self, seen: Observation, call: CallbackRequest) -> list[Event]:
@@ -174,7 +236,7 @@ class Counting:
         """One page view; *unseen*: recorded at a document that no browser is known to show."""
         data = self._data(seen, page)
         if data is None:
-            return []
+            return self._nothing(f"{page.path} is left out by ignore_route, or outside of the app")
         if unseen and not data["automated"] and (seen.user or _NOBODY).id == ANONYMOUS:
             data.update(automated=True, automated_reason="no browser")
         data["navigation"] = navigation
@@ -192,48 +254,126 @@ class Counting:
     # -- callback runs -----------------------------------------------------------------
 
     def _callback(self, seen: Observation, mark: Mark | None) -> list[Event]:
-        # A refused or malformed request ran nothing and showed nothing.
-        if not (200 <= seen.status_code < 300 or seen.status_code >= 500) or self._is_foreign(seen):
-            return []
+        if not (200 <= seen.status_code < 300 or seen.status_code >= 500):
+            return self._nothing("refused or malformed: nothing ran")
+        if self._dash is not None and seen.endpoint is not None and not self._dash.is_callback(seen.endpoint):
+            return self._nothing("a route beside the Dash app")
         call = seen.call or _parsed(seen.body)
         views = self._views(seen, mark) if mark else self._navigation(seen, call) if call else []
-        return views + (self._run(seen, call, mark) if call else [])
-
-    def _is_foreign(self, seen: Observation) -> bool:
-        return self._dash is not None and seen.endpoint is not None and not self._dash.is_callback(seen.endpoint)
+        if call is None:
+            return views or self._nothing("the body names no callback")
+        return views + self._run(seen, call, mark)
 
     def _run(self, seen: Observation, call: CallbackRequest, mark: Mark | None) -> list[Event]:
-        produced: frozenset[str] = frozenset()
+        """The event of one server execution; none for the requests that a background run is made of but the last."""
+        jobs = cancelled_jobs(seen.query)
+        if jobs:
+            self._why = "asks to cancel a background callback"
+            return [self._ended(run_id, run, CANCELLED, seen) for run_id, run in self._runs.end_jobs(jobs)]
         callback: Callback | None = None
         if self._dash is not None:
             callback = self._dash.callback(call.output)
-            if (
-                callback is None or callback in self._ignored_callbacks
-            ):  # unknown: a client's invention, or a stale page
-                return []
-            produced = self._dash.produced()
-        cause = cause_of(call, query=seen.query, produced=produced)
-        if cause in NOISE:
-            return []
-        data = self._data(seen, self._page_of(seen, call, mark))
+            if callback is None:  # a stale page's, or a client's invention
+                return self._nothing("the app has no such callback")
+            if callback in self._ignored_callbacks:
+                return self._nothing(f"{callback.name} is left out by its owner")
+        polled_run = polled(seen.query)
+        if polled_run is not None:
+            return self._poll(seen, call, mark, callback, polled_run)
+        data = self._run_data(seen, call, mark, callback)
         if data is None:
             return []
+        begun = started(seen.answer)
+        if begun is not None:
+            run_id = begun.run_id(mark.page_load if mark else None)
+            self._runs.begin(run_id, begun.job, Run(data, seen.received, seen.received))
+            return self._nothing("a background callback began; it counts when it ends")
+        return [_event(CALLBACK_EVENT, seen.received, data)]
+
+    def _poll(
+        self, seen: Observation, call: CallbackRequest, mark: Mark | None, callback: Callback | None, handle: Handle
+    ) -> list[Event]:
+        run_id = handle.run_id(mark.page_load if mark else None)
+        outcome = ending(seen.status_code, seen.answer)
+        if outcome is None:
+            self._runs.hear(run_id, handle.job, seen.received)
+            return self._nothing("asks for a background callback that is running")
+        run = self._runs.end(run_id, handle.job)
+        if run is None:  # it began in another worker: the page script knows how long ago
+            data = self._run_data(seen, call, mark, callback, poll=True)
+            if data is None:
+                return []
+            age = mark.run_age if mark else None
+            run = Run(data, seen.received - (age or 0.0), seen.received)
+            if age is None:
+                return [self._ended(run_id, run, outcome, seen, unknown_start=True)]
+        return [self._ended(run_id, run, outcome, seen)]
+
+    def _ended(self, run_id: str, run: Run, outcome: str, seen: Observation, *, unknown_start: bool = False) -> Event:
+        ended = seen.received + seen.duration
+        run.data.update(
+            outcome=outcome,
+            duration_ms=None if unknown_start else round((ended - run.begun) * 1000, 3),
+        )
+        if outcome in (OK, NO_UPDATE, ERROR):
+            run.data.update(
+                status=seen.status_code,
+                response_bytes=seen.sent,
+                error=seen.error.to_dict() if seen.error else None,
+            )
+        return _event(CALLBACK_EVENT, run.begun, run.data, run_id)
+
+    def _abandoned(self, now: float) -> list[Event]:
+        """Background runs that nobody asks for any more."""
+        events = []
+        for run_id, run in self._runs.abandoned(now):
+            run.data.update(outcome=ABANDONED, duration_ms=round((run.heard - run.begun) * 1000, 3))
+            events.append(_event(CALLBACK_EVENT, run.begun, run.data, run_id))
+        return events
+
+    def _run_data(
+        self,
+        seen: Observation,
+        call: CallbackRequest,
+        mark: Mark | None,
+        callback: Callback | None,
+        *,
+        poll: bool = False,
+    ) -> dict[str, Any] | None:
+        """What the event of a run has; None where it is left out. A *poll* repeats the trigger of its run."""
+        cause = cause_of(
+            call,
+            query="" if poll else seen.query,
+            produced=self._dash.produced() if self._dash is not None else (),
+            action=mark.action if mark else None,
+            fresh=mark.fresh if mark else None,
+        )
+        if cause in NOISE:
+            self._why = self._why or f"{cause} runs are left out"
+            return None
+        data = self._data(seen, self._page_of(seen, call, mark))
+        if data is None:
+            self._why = "the page is left out by ignore_route, or outside of the app"
+            return None
         status = seen.status_code
+        trigger = trigger_of(call)
+        if trigger is not None and callback is not None:
+            trigger = callback.inputs.pattern_of(trigger) or trigger
         data.update(
             callback=callback.name.label if callback else None,
             output=callback.name.output if callback else call.output,
-            trigger=trigger_of(call),
+            trigger=trigger,
             cause=cause,
             action=mark.action if mark else None,
             status=status,
-            outcome="error" if status >= 500 or seen.error else "no_update" if status == 204 else "ok",
+            outcome=ERROR if status >= 500 or seen.error else NO_UPDATE if status == 204 else OK,
             duration_ms=round(seen.duration * 1000, 3),
             error=seen.error.to_dict() if seen.error else None,
             request_bytes=_count(seen.request_bytes),
             response_bytes=seen.sent,
             background=callback.background if callback else False,
         )
-        return [_event(CALLBACK_EVENT, seen.received, data)]
+        return data
 
     def _page_of(self, seen: Observation, call: CallbackRequest | None, mark: Mark | None) -> _Page:
         """The page that sent a request: by its mark, else its Referer, else the address among its inputs."""
@@ -262,7 +402,7 @@ class Counting:
         """An event made outside of any request: no page, nobody."""
         data: dict[str, Any] = dict.fromkeys(PAGE_KEYS)
         data.update(user_id=ANONYMOUS, email=ANONYMOUS, full_name=ANONYMOUS)
-        data.update(visitor=None, route=None, page_load=None, automated=False, automated_reason=None)
+        data.update(visitor=None, route=None, page_known=None, page_load=None, automated=False, automated_reason=None)
         data.update(self._labels(), properties=json.loads(custom.properties))
         return _event(custom.name, custom.received, data, custom.id)
 
@@ -290,6 +430,7 @@ class Counting:
         base = origin + encode_path(page.path)
         user_agent = wsgi_text(seen.user_agent) or None
         automated = user.id == ANONYMOUS and is_robot(user_agent)
+        route = self._dash.route(relative) if self._dash is not None else None
         data: dict[str, Any] = {
             "app_name": labels.pop("app_name"),
             "ip": seen.ip,
@@ -311,7 +452,8 @@ class Counting:
                 ip=seen.ip,
                 user_agent=user_agent,
             ),
-            "route": self._dash.route(relative) if self._dash is not None else None,
+            "route": route,
+            "page_known": route is not None if self._dash is not None and self._dash.has_pages() else None,
             "page_load": page.load,
             "automated": automated,
             "automated_reason": "user agent" if automated else None,

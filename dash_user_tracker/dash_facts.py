@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from typing import Any
 
@@ -10,6 +9,7 @@ import dash
 
 from .callbacks import Callback, outputs_of
 from .classify import Surface
+from .component_ids import Properties, text_of
 from .navigation import canonical_output
 from .routes import match_route, route_matcher
 
@@ -24,7 +24,7 @@ class DashAppFacts:
         self._callbacks: dict[str, Callback | None] = {}
         # Each kept with the size of what it was made from, which only grows.
         self._canonical: tuple[int, str | None] = (-1, None)
-        self._produced: tuple[int, frozenset[str]] = (-1, frozenset())
+        self._produced: tuple[int, Properties] = (-1, Properties(()))
         self._routes: tuple[int, list[Any]] = (-1, [])
 
     def surface(self) -> Surface:
@@ -50,6 +50,9 @@ class DashAppFacts:
         key = getattr(self._app.server, "secret_key", None)
         return key if isinstance(key, (bytes, str)) else None
 
+    def has_pages(self) -> bool:
+        return bool(self._app.use_pages)
+
     def route(self, path: str) -> str | None:
         if not self._app.use_pages:
             return None
@@ -68,11 +71,11 @@ class DashAppFacts:
             self._callbacks[output] = Callback.of(output, spec)
         return self._callbacks[output]
 
-    def produced(self) -> frozenset[str]:
+    def produced(self) -> Properties:
         specs = self._specs()
         size, produced = self._produced
         if size != len(specs):
-            produced = frozenset(item for spec in specs for item in outputs_of(str(spec.get("output"))))
+            produced = Properties(item for spec in specs for item in outputs_of(str(spec.get("output"))))
             self._produced = (len(specs), produced)
         return produced
 
@@ -99,12 +102,8 @@ class DashAppFacts:
                 for component in (root, *root._traverse()):
                     identity = getattr(component, "id", None)
                     if identity is not None:
-                        ids.add(identity if isinstance(identity, str) else _text(identity))
+                        ids.add(text_of(identity))
             return frozenset(ids)
         except Exception:  # an odd layout is no reason to count nothing
             log.debug("the layout could not be read", exc_info=True)
             return None
-
-
-def _text(identity: object) -> str:
-    return json.dumps(identity, sort_keys=True, separators=(",", ":"), ensure_ascii=False)

@@ -20,6 +20,9 @@ from .request import Environ, ErrorPlace, Observation, User
 Ask = Callable[[Environ], Any]
 Problem = Callable[[str, Exception], None]
 
+#: Bytes of an answer to a poll that are kept for the worker to read.
+_ANSWER_LIMIT = 64 << 10
+
 
 def install(server: flask.Flask, key: str, ask: Ask | None, problem: Problem) -> None:
     """Fill the `Observation` under *key* of each environ that *server* sees.
@@ -41,7 +44,18 @@ def install(server: flask.Flask, key: str, ask: Ask | None, problem: Problem) ->
         except Exception as fault:  # noqa: BLE001 - an exception in a teardown function would reach the app
             problem("hook", fault)
 
+    def answered(response: flask.Response) -> flask.Response:
+        seen = flask.request.environ.get(key)
+        if seen is not None and seen.kind == CALLBACK and not seen.done:
+            try:
+                seen.answer = _background_answer(response)
+            except Exception as fault:  # noqa: BLE001 - nothing of ours reaches the app
+                problem("hook", fault)
+        return response
+
     try:
+        # Runs before those registered earlier, so before a compression of the answer.
+        server.after_request(answered)
         server.teardown_request(hook)
     except AssertionError:
         # Flask refuses set-up after the first request; its signal can still be connected.
@@ -59,6 +73,18 @@ def _fill(seen: Observation, request: flask.Request, error: BaseException | None
             seen.call = callback_request(cached[0])
     if error is not None and seen.kind != DOCUMENT:
         seen.error = ErrorPlace.of(error)
+
+
+def _background_answer(response: flask.Response) -> bytes | None:
+    """What an answer says about a background run; None, mostly, where it is no such answer."""
+    if response.status_code != 200 or not response.is_sequence:
+        return None
+    chunks: Any = response.response
+    content: bytes = chunks[0] if len(chunks) == 1 else b"".join(chunks)
+    if "cacheKey=" in flask.request.query_string.decode("latin-1"):
+        # A long answer is the result: those to the polls before are a few bytes, or the progress.
+        return content if len(content) <= _ANSWER_LIMIT else b'{"response":{}}'
+    return content if len(content) < 2048 and b'"cacheKey"' in content else None
 
 
 def _user(ask: Ask | None, environ: Environ, problem: Problem) -> User | None:

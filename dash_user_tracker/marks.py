@@ -45,8 +45,10 @@ class Mark:
 
     page_load: str
     address: str
-    action: int
+    action: int  # counts the user's actions on the page
     views: tuple[View, ...] = ()
+    fresh: bool = False  # the user acted a moment ago and no callback was answered since
+    run_age: float | None = None  # seconds since the background run began that this request polls for
 
     def view_id(self, view: View) -> str:
         """The same id whenever and wherever the same view is told again."""
@@ -70,7 +72,7 @@ def mark_of(text: str | None) -> Mark | None:
     if not _is_count(action) or not isinstance(told, list) or len(told) > MAX_VIEWS:
         return None
     views = tuple(view for view in map(_view, told) if view is not None)
-    return Mark(page_load, address, action, views)
+    return Mark(page_load, address, action, views, document.get("f") == 1, _seconds(document.get("r")))
 
 
 def _view(item: object) -> View | None:
@@ -90,6 +92,12 @@ def _view(item: object) -> View | None:
         age=milliseconds / 1000,
         referrer=sound_text(referrer[:TEXT_LIMIT]) if isinstance(referrer, str) and referrer else None,
     )
+
+
+def _seconds(milliseconds: object) -> float | None:
+    if isinstance(milliseconds, bool) or not isinstance(milliseconds, (int, float)):
+        return None
+    return milliseconds / 1000 if 0 <= milliseconds < 1e9 else None
 
 
 def _is_count(value: object) -> bool:

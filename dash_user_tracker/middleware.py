@@ -16,6 +16,7 @@ from .classify import CALLBACK, DOCUMENT, Surface, classify, classify_anywhere
 from .counting import Counting, DashFacts, Item
 from .delivery import Delivery
 from .delivery.tally import Tally
+from .explain import Explanation
 from .identity import user_of
 from .policy import Policy
 from .repositories.base import TrackerRepository
@@ -35,6 +36,7 @@ class DashBinding:
     facts: DashFacts
     surface: Surface
     server: Any
+    scripted: bool
 
 
 class TrackerMiddleware:
@@ -98,8 +100,13 @@ class TrackerMiddleware:
         # One for each middleware: two trackers on one server keep their observations apart.
         self._key = f"dash_user_tracker.{id(self):x}"
         self._surface = binding.surface if binding else None
-        counting = Counting(policy, binding.facts if binding else None, self._problem)
-        self._delivery: Delivery[Item] = Delivery(repository, counting, queue_size=policy.queue_size)
+        self._counting = Counting(
+            policy,
+            binding.facts if binding else None,
+            self._problem,
+            scripted=binding.scripted if binding else False,
+        )
+        self._delivery: Delivery[Item] = Delivery(repository, self._counting, queue_size=policy.queue_size)
         flask_app = _flask_behind(app)
         # Without Flask's own parsed body, a copy of what the app reads has to do.
         self._tees = flask_app is None
@@ -210,7 +217,7 @@ class TrackerMiddleware:
                         size += len(seen.body or b"")
                     seen.tee = None
             seen.environ = seen.headers = None
-            if size >= TEXT_LIMIT or seen.custom:
+            if size >= TEXT_LIMIT or seen.custom or seen.answer:
                 size = _cut(seen)
             self._delivery.put(seen, size, seen.started)
         except Exception as error:  # noqa: BLE001 - nothing of ours is raised into the app
@@ -260,6 +267,15 @@ class TrackerMiddleware:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def explain(self) -> Explanation:
+        """The last requests of this process, and for each what was counted, or ignored and why. Print it.
+
+        First waits, at most 1 s, for what is still queued. Assets and Dash's own files pass
+        through and are not listed.
+        """
+        self.flush(1.0)
+        return self._counting.journal.read()
 
     def stats(self) -> dict[str, Any]:
         """Numbers of this process.
@@ -348,7 +364,7 @@ def _cut(seen: Observation) -> int:
     seen.referrer = seen.referrer[:TEXT_LIMIT]
     if len(seen.mark) > MARK_LIMIT:
         seen.mark = ""
-    texts = (seen.path, seen.query, seen.user_agent, seen.referrer, seen.mark, seen.body or b"")
+    texts = (seen.path, seen.query, seen.user_agent, seen.referrer, seen.mark, seen.body or b"", seen.answer or b"")
     return sum(map(len, texts)) + sum(len(event.properties) for event in seen.custom or ())
 
 

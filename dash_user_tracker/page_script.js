@@ -8,7 +8,9 @@
   var fetch = window.fetch;
   if (!script || !fetch || !window.Headers || !window.URL) return;
   var prefix = new URL(script.src).href.replace(/_dut\/page\.js.*$/, "");
-  var id, path, number, untold = [], timer, action = 0, acted = 0, failures = 0, shown = false;
+  var id, path, number, untold = [], timer, failures = 0, shown = false;
+  var action = 0, acted = 0, answered = true; // the latest user action, when, and whether a callback was answered since
+  var started = {}; // when the latest run of each output was asked for
 
   function now() { return performance.now(); }
 
@@ -42,9 +44,9 @@
     }
   }
 
-  function mark(told) {
+  function mark(told, age) {
     return JSON.stringify({
-      i: id, p: address(), a: action,
+      i: id, p: address(), a: action, f: !answered && now() - acted < 5000 ? 1 : 0, r: age,
       v: told.map(function (one) { return [one[0], one[1], one[2], Math.round(now() - one[3]), one[4]]; })
     });
   }
@@ -77,16 +79,25 @@
     return found ? found[1] : "";
   }
 
+  // How old the background run is that a request polls for, in ms; nothing for the first request of a run.
+  function age(input, body) {
+    var output = /^\{"output":("(?:[^"\\]|\\.)*")/.exec(String(body).slice(0, 2000));
+    if (!output) return;
+    if (/[?&](?:cacheKey|job)=/.test(input)) return Math.round(now() - started[output[1]]) || undefined;
+    started[output[1]] = now();
+  }
+
   window.fetch = function (input, init) {
-    var name = "", told = [], options;
+    var name = "", told = [], callback, options;
     try {
       name = id && dash(input);
+      callback = name === "update-component";
       if (name) {
-        // A GET may be answered from the browser's cache, so only a callback tells views.
-        if (name === "update-component") told = untold.splice(0, VIEWS);
         options = Object.assign({}, init);
+        // A GET may be answered from the browser's cache, so only a callback tells views.
+        if (callback) told = untold.splice(0, VIEWS);
         options.headers = new Headers(options.headers);
-        options.headers.set(HEADER, mark(told));
+        options.headers.set(HEADER, mark(told, callback ? age(input, options.body) : undefined));
       }
     } catch (error) {
       untold = told.concat(untold);
@@ -94,7 +105,7 @@
     }
     if (!options) return fetch.apply(this, arguments);
     var answer = fetch.call(this, input, options);
-    if (told.length) answer.then(null, function () { again(told); });
+    if (callback) answer.then(function () { answered = true; }, function () { if (told.length) again(told); });
     return answer;
   };
 
@@ -115,6 +126,7 @@
       if ((type === "change" || type === "submit") && now() - acted < 1000) return;
       action++;
       acted = now();
+      answered = false;
     }, true);
   });
 

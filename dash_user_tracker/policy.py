@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import attrs
@@ -12,6 +12,11 @@ from .callbacks import IgnoreCallback
 from .errors import ConfigurationError
 from .request import Environ
 from .routes import IgnoreRoute, ignore_rules
+
+
+def _kept(wish: Any) -> Any:
+    # A generator could be read once only, and more than one reader comes.
+    return wish if callable(wish) or isinstance(wish, str) or not isinstance(wish, Iterable) else tuple(wish)
 
 
 @attrs.frozen(kw_only=True)
@@ -23,8 +28,8 @@ class Policy:
 
     app_name: str | None = None
     user_provider: Callable[..., Any] | None = None
-    ignore_route: IgnoreRoute = None
-    ignore_callback: IgnoreCallback = None
+    ignore_route: IgnoreRoute = attrs.field(default=None, converter=_kept)
+    ignore_callback: IgnoreCallback = attrs.field(default=None, converter=_kept)
     visitor_key: bytes | str | None = None
     release: str | None = None
     environment: str | None = None
@@ -44,8 +49,20 @@ class Policy:
                 f"ignore_callback must be a callable or a list of names, got the text {self.ignore_callback!r}: "
                 f"write [{self.ignore_callback!r}]"
             )
+        if self.ignore_callback is not None and not callable(self.ignore_callback):
+            self._check_names(self.ignore_callback)
         ignore_rules(self.ignore_route)
         self.asking()
+
+    def _check_names(self, names: object) -> None:
+        if not isinstance(names, tuple):
+            raise ConfigurationError(f"ignore_callback must be a callable or a list of names, got {names!r}")
+        for name in names:
+            if not isinstance(name, str):
+                raise ConfigurationError(
+                    f"ignore_callback must hold names, outputs or labels of callbacks as texts, got {name!r}; "
+                    "to leave out a function itself, decorate it with @ignore_callback"
+                )
 
     def asking(self) -> Callable[[Environ], Any] | None:
         """The user provider as a function of the environ, whether it takes one or nothing; None for the default."""
@@ -54,20 +71,26 @@ class Policy:
             return None
         if not callable(provider):
             raise TypeError(f"user_provider must be a function that returns a user, got {provider!r}")
-        if inspect.iscoroutinefunction(provider):
+        if inspect.iscoroutinefunction(provider) or inspect.iscoroutinefunction(type(provider).__call__):
             raise TypeError(f"user_provider must be a plain function, got the coroutine function {provider!r}")
         required = _required_arguments(provider)
-        if required > 1:
+        if required not in ([], ["positional"]):
             raise ConfigurationError(
-                f"user_provider must take nothing or the WSGI environ, got a function that needs {required} arguments"
+                "user_provider must take nothing or the WSGI environ, "
+                f"got a function that needs {len(required)} {required[-1]} argument(s): {provider!r}"
             )
         return provider if required else lambda _: provider()
 
 
-def _required_arguments(function: Callable[..., Any]) -> int:
+def _required_arguments(function: Callable[..., Any]) -> list[str]:
+    """The kind of each argument that has no default."""
     try:
         parameters = inspect.signature(function).parameters.values()
     except (TypeError, ValueError):  # a builtin without a signature
-        return 0
-    positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    return sum(item.default is item.empty and item.kind in positional for item in parameters)
+        return []
+    kinds = {
+        inspect.Parameter.POSITIONAL_ONLY: "positional",
+        inspect.Parameter.POSITIONAL_OR_KEYWORD: "positional",
+        inspect.Parameter.KEYWORD_ONLY: "keyword-only",
+    }
+    return [kinds[item.kind] for item in parameters if item.default is item.empty and item.kind in kinds]

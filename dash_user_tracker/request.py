@@ -75,6 +75,7 @@ class Observation:
     endpoint: str | None = None
     user: User | None = None
     call: CallbackRequest | None = None
+    answer: bytes | None = None  # of a background callback: its handle, or whether it has ended
     environ: Environ | None = None  # the one Flask saw; dropped before the hand-over
 
     error: ErrorPlace | None = None

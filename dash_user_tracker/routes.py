@@ -65,10 +65,15 @@ def ignore_rules(wish: IgnoreRoute) -> Callable[[str], bool]:
         raise ConfigurationError(
             f"ignore_route must be a callable or a list of rules, got the text {wish!r}: write [{wish!r}]"
         )
-    rules = list(wish)
+    try:
+        rules = list(wish)
+    except TypeError:
+        raise ConfigurationError(
+            f"ignore_route must be a callable or a list of werkzeug rules such as '/admin/<path:rest>', got {wish!r}"
+        ) from None
     try:
         table = Map([Rule(rule, endpoint=rule) for rule in rules], strict_slashes=False, merge_slashes=False)
-    except (ValueError, LookupError, TypeError, AttributeError) as error:
+    except (ValueError, LookupError, TypeError, AttributeError, SyntaxError) as error:
         raise ConfigurationError(
             f"ignore_route must hold werkzeug rules such as '/admin/<path:rest>', got {rules!r}: {error}"
         ) from error

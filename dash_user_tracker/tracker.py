@@ -18,6 +18,7 @@ from .codec import to_json
 from .dash_facts import DashAppFacts
 from .errors import ConfigurationError
 from .events import CALLBACK, PAGE_VIEW
+from .explain import Explanation
 from .middleware import DashBinding, TrackerMiddleware, check_repository
 from .page_script import PageScript
 from .policy import Policy
@@ -138,14 +139,17 @@ class Tracker:
         trackers: list[Tracker] = server.extensions.setdefault(_EXTENSION, [])
         if any(other._app is app for other in trackers):
             raise ConfigurationError(f"the Dash app {app.title!r} already has a tracker; remove one of the two")
+        if self._script is not None:
+            self._script = self._serve_script(app, self._script)
         facts = DashAppFacts(app)
         self._middleware = TrackerMiddleware.for_dash(
-            server.wsgi_app, self._repository, self._policy, DashBinding(facts, facts.surface(), server)
+            server.wsgi_app,
+            self._repository,
+            self._policy,
+            DashBinding(facts, facts.surface(), server, scripted=self._script is not None),
         )
         trackers.append(self)
         server.wsgi_app = self._middleware
-        if self._script is not None:
-            self._script = self._serve_script(app, self._script)
         log.info(
             "tracking %r below %s: %s, page script %s",
             self._policy.app_name or facts.name(),
@@ -244,6 +248,10 @@ class Tracker:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def explain(self) -> Explanation:
+        """The last requests of this process, and why each was counted or not, see `TrackerMiddleware.explain`."""
+        return self._middleware.explain() if self._middleware is not None else Explanation()
 
     def stats(self) -> dict[str, Any]:
         """Numbers of this process, see `TrackerMiddleware.stats`; empty before there is an app."""

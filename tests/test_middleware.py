@@ -606,7 +606,7 @@ class Coroutine(TrackerRepository):
         pytest.param({"app_name": 5}, TypeError, "app_name must be a text or None, got 5", id="name"),
         pytest.param({"queue_size": 0}, ConfigurationError, "at least 1, got 0", id="queue"),
         pytest.param({"user_provider": "x"}, TypeError, "user_provider must be a function", id="provider"),
-        pytest.param({"user_provider": lambda a, b: 1}, ConfigurationError, "needs 2 arguments", id="provider-of-two"),
+        pytest.param({"user_provider": lambda a, b: 1}, ConfigurationError, "needs 2 positional", id="provider-of-two"),
         pytest.param({"ignore_route": "/x"}, ConfigurationError, r"write \['/x'\]", id="one-rule"),
         pytest.param({"ignore_route": ["x"]}, ConfigurationError, "werkzeug rules", id="bad-rule"),
     ],

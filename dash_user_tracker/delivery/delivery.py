@@ -192,15 +192,18 @@ class Delivery(Generic[Item]):
         process = self._current()
         if process.closed:
             return
+        thread = process.thread
+        working = thread is not None and thread.is_alive()
         process.closed = True
         atexit.unregister(self._at_exit)
         deadline = time.monotonic() + (self._shutdown_timeout if timeout is None else timeout)
         process.wake.set()
-        thread = process.thread
         if thread is not None and thread is not threading.current_thread():
             thread.join(max(0.0, deadline - time.monotonic()))
         if thread is None or not thread.is_alive():
-            self._deliver_inline(process, deadline)
+            # What the worker's last attempt could not deliver is not tried again: that may take long.
+            if not working or process.batch is None:
+                self._deliver_inline(process, deadline)
             self._abandon(process)
         lost = self.stats()["pending"] + process.dropped["shutdown"]
         if lost:
@@ -210,13 +213,15 @@ class Delivery(Generic[Item]):
     def stats(self) -> dict[str, Any]:
         """Numbers of this process; ``accepted == delivered + pending + sum(dropped.values())``."""
         process = self._current()
+        # `delivered` and `dropped` before `accepted`: what arrives in between is pending, never less than nothing.
+        delivered = process.delivered
         dropped = self._dropped(process)
         accepted = process.offered.read() + process.grown
         thread = process.thread
         return {
             "accepted": accepted,
-            "delivered": process.delivered,
-            "pending": accepted - process.delivered - sum(dropped.values()),
+            "delivered": delivered,
+            "pending": accepted - delivered - sum(dropped.values()),
             "dropped": dropped,
             "queued": len(process.queue),
             "queued_bytes": len(process.kilobytes) << 10,
@@ -363,13 +368,15 @@ class Delivery(Generic[Item]):
         try:
             self._save(process, batch)
         except RejectedError as error:
-            self._take(process, batch, error.taken)
-            refused = len(batch.events) if error.refused is None else min(error.refused, len(batch.events))
+            self._take(process, batch, 0 if self._one_by_one else error.taken)
+            refused = self._refused(batch, error)
             del batch.events[:refused]
             process.dropped["rejected"] += refused
             self._failed(process, error, f"the repository refused {refused} events for good")
         except Exception as error:  # noqa: BLE001 - the repository is the owner's code
-            self._take(process, batch, error.taken if isinstance(error, UnavailableError) else 0)
+            self._take(
+                process, batch, error.taken if isinstance(error, UnavailableError) and not self._one_by_one else 0
+            )
             self._failed(process, error, "events cannot be delivered; they are kept and tried again")
             self._postpone(process, batch, error)
             failed = True
@@ -391,8 +398,18 @@ class Delivery(Generic[Item]):
             self._repository.save_event(batch.events[0])
             self._take(process, batch, 1)
 
+    def _refused(self, batch: _Batch, error: RejectedError) -> int:
+        """How many events from the front are lost; at least one where none was taken, or it would go on for ever."""
+        left = len(batch.events)
+        if self._one_by_one:
+            return min(1, left)
+        if error.refused is None:
+            return left
+        return min(left, max(error.refused, 0 if error.taken > 0 else 1))
+
     def _take(self, process: _Process[Item], batch: _Batch, count: int) -> None:
-        if count:
+        count = min(count, len(batch.events))
+        if count > 0:
             del batch.events[:count]
             process.delivered += count
             process.last_success = time.time()
