@@ -213,10 +213,11 @@ class Delivery(Generic[Item]):
     def stats(self) -> dict[str, Any]:
         """Numbers of this process; ``accepted == delivered + pending + sum(dropped.values())``."""
         process = self._current()
-        # `delivered` and `dropped` before `accepted`: what arrives in between is pending, never less than nothing.
+        # In this order: what comes and goes in between is pending, never less than nothing.
         delivered = process.delivered
         dropped = self._dropped(process)
-        accepted = process.offered.read() + process.grown
+        grown = process.grown
+        accepted = process.offered.read() + grown
         thread = process.thread
         return {
             "accepted": accepted,
