@@ -56,6 +56,9 @@ class DashFacts(Protocol):
     def prefix(self) -> str:
         """What browsers see before the app's own paths (``requests_pathname_prefix``)."""
 
+    def routes_prefix(self) -> str:
+        """What the server sees before the app's own paths (``routes_pathname_prefix``)."""
+
     def is_page(self, endpoint: str) -> bool:
         """The Flask endpoint serves the app's index."""
 
@@ -129,9 +132,9 @@ class Counting:
         events = self._request(item, mark)
         if item.custom:
             events = events + self._custom(item, mark)
-        page = wsgi_text(item.mount + item.path) if item.kind == DOCUMENT else self._page_of(item, item.call, mark).path
+        page = self._document_page(item) if item.kind == DOCUMENT else self._page_of(item, item.call, mark)
         names = [event.event for event in events]
-        self.journal.add(item.received, item.kind, page, item.status_code, names, self._why)
+        self.journal.add(item.received, item.kind, page.path, item.status_code, names, self._why)
         return events + self._abandoned(item.received)
 
     def _request(self, seen: Observation, mark: Mark | None) -> list[Event]:
@@ -156,7 +159,7 @@ class Counting:
             return self._nothing("not HTML")
         if is_prefetch(seen):
             return self._nothing("fetched ahead, not shown")
-        page = _document_page(seen)
+        page = self._document_page(seen)
         if self._dash is None:
             if seen.fetch_dest not in (None, "document"):
                 return self._nothing(f"fetched as {seen.fetch_dest}, not as a page")
@@ -385,11 +388,20 @@ class Counting:
             path_or_none = split_address(call.pathname)[0]
         return _Page(path_or_none or (self._dash.prefix() if self._dash else "/"))
 
+    def _document_page(self, seen: Observation) -> _Page:
+        path = wsgi_text(seen.mount + seen.path)
+        if self._dash is not None and below(path, self._dash.prefix()) is None:
+            # A proxy took the outer part of the prefix away and did not say so: the address bar still has it.
+            relative = below(wsgi_text(seen.path), self._dash.routes_prefix())
+            if relative is not None:
+                path = self._dash.prefix().rstrip("/") + relative
+        return _Page(path, wsgi_text(seen.query), wsgi_text(seen.referrer) or None)
+
     # -- custom events -------------------------------------------------------------------
 
     def _custom(self, seen: Observation, mark: Mark | None) -> list[Event]:
         """The app's own events, made while it answered this request."""
-        page = _document_page(seen) if seen.kind == DOCUMENT else self._page_of(seen, seen.call, mark)
+        page = self._document_page(seen) if seen.kind == DOCUMENT else self._page_of(seen, seen.call, mark)
         data = self._data(seen, page)
         if data is None:
             return []
@@ -468,10 +480,6 @@ class Counting:
 def _event(name: str, seconds: float, data: dict[str, Any], event_id: str | None = None) -> Event:
     when = datetime.fromtimestamp(seconds, timezone.utc)
     return Event(id=event_id or str(uuid.uuid4()), event=name, timestamp=when, data=data)
-
-
-def _document_page(seen: Observation) -> _Page:
-    return _Page(wsgi_text(seen.mount + seen.path), wsgi_text(seen.query), wsgi_text(seen.referrer) or None)
 
 
 def _count(text: str | None) -> int | None:

@@ -39,6 +39,9 @@ class DashAppFacts:
     def prefix(self) -> str:
         return str(self._app.config.requests_pathname_prefix)
 
+    def routes_prefix(self) -> str:
+        return str(self._app.config.routes_pathname_prefix)
+
     def is_page(self, endpoint: str) -> bool:
         prefix = self._app.config.routes_pathname_prefix
         return endpoint in (prefix, prefix + "<path:path>")

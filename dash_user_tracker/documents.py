@@ -8,7 +8,7 @@ from .addresses import is_local
 from .request import Observation
 
 _ROBOT = re.compile(
-    r"bot\b|bot[/;-]|crawl|spider|slurp|probe|monitor|healthcheck|health-check|uptime|pingdom|lighthouse|preview|"
+    r"(?<!\bcu)bot\b|bot[/;-]|crawl|spider|slurp|probe|monitor|healthcheck|health-check|uptime|pingdom|lighthouse|preview|"
     r"facebookexternalhit|python-|curl/|wget/|httpclient|java/|go-http|okhttp|axios/|libwww|scrapy",
     re.IGNORECASE,
 )

@@ -16,6 +16,7 @@ from typing import Any, Callable
 
 import attrs
 import pytest
+from hypothesis import settings
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -157,6 +158,11 @@ class _NoSkips:
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
         for line in self.skipped:
             terminalreporter.write_line(f"CI may not skip: {line}", red=True)
+
+
+# A busy machine is no finding.
+settings.register_profile("no deadline", deadline=None)
+settings.load_profile("no deadline")
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -74,6 +74,9 @@ class Facts:
     def prefix(self) -> str:
         return self.prefix_
 
+    def routes_prefix(self) -> str:
+        return self.prefix_
+
     def is_page(self, endpoint: str) -> bool:
         return endpoint in ("/", "/<path:path>")
 

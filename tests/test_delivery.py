@@ -534,6 +534,20 @@ def test_a_failure_is_logged_once_for_each_change_of_state(make: Any, caplog: py
     ]
 
 
+def test_refusals_are_logged_once_a_minute(make: Any, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "dash_user_tracker")
+    repository = Batches()
+    one = make(repository)
+    for number in range(5):
+        repository.script.append(RejectedError("no"))
+        one.put(number)
+        assert one.flush(20) is True
+        one.put(number)
+        assert one.flush(20) is True
+    assert one.stats()["dropped"] == {"rejected": 5}
+    assert len(caplog.records) == 1
+
+
 def test_no_event_is_in_the_log(make: Any, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG, "dash_user_tracker")
     one = make(Batches(RejectedError("no")), read=lambda _: [Event.new("secret-name", {"n": 1, "ip": "10.9.8.7"})])

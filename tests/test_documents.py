@@ -49,6 +49,7 @@ def test_a_stated_purpose_tells_a_prefetch(purpose: str | None, prefetch: bool) 
             id="iphone",
         ),
         pytest.param("Mozilla/5.0 (Windows NT 10.0; WOW64; Trident/7.0; rv:11.0) like Gecko", id="internet-explorer"),
+        pytest.param("Mozilla/5.0 (Linux; Android 10; CUBOT X30) AppleWebKit/537.36 Mobile", id="cubot"),
     ],
 )
 def test_a_browser_is_no_robot(user_agent: str) -> None:

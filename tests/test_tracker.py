@@ -226,6 +226,14 @@ def test_a_mounted_app_counts_under_its_mount():
     assert paths(recorded(tracker, repository)) == ["/tools/map"]
 
 
+def test_a_proxy_that_takes_the_prefix_away_unsaid():
+    app, tracker, repository = tracked(make_app(requests_pathname_prefix="/app/", routes_pathname_prefix="/"))
+    app.server.test_client().get("/page?x=1")
+    (event,) = recorded(tracker, repository)
+    assert (event.data["path"], event.data["full_path"]) == ("/app/page", "/app/page?x=1")
+    assert [row.page for row in tracker.explain()] == ["/app/page"]
+
+
 def test_two_apps_on_one_server_are_told_apart():
     server = flask.Flask("both")
     shop, admin = (make_app(server=server, url_base_pathname=prefix) for prefix in ("/", "/admin/"))

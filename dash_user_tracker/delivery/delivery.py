@@ -29,6 +29,9 @@ Item = TypeVar("Item")
 #: Bytes from which an item counts for the bound in memory as well.
 _LARGE = 2048
 
+#: Seconds between two log lines about refused events.
+_LOG_PERIOD = 60.0
+
 #: Seconds between two looks at the pid.
 _PID_INTERVAL = 0.02
 
@@ -87,6 +90,7 @@ class _Process(Generic[Item]):
         self.retries = 0
         self.dropped: Counter[str] = Counter()
         self.failing: str | None = None
+        self.refusal_logged = -_LOG_PERIOD  # monotonic
         self.last_error: str | None = None
         self.last_success: float | None = None
 
@@ -165,7 +169,10 @@ class Delivery(Generic[Item]):
         return True
 
     def flush(self, timeout: float = 5.0) -> bool:
-        """Wait until everything put before is delivered; False where *timeout* seconds did not suffice."""
+        """Wait until everything put before is delivered, or counted as dropped.
+
+        False where *timeout* seconds did not suffice.
+        """
         process = self._current()
         target = process.appended
         if process.finished >= target:
@@ -430,15 +437,23 @@ class Delivery(Generic[Item]):
         """One log line for each change of state, with the traceback where the fault is not the network's."""
         process.last_error = f"{type(error).__name__}: {error}"[:500]
         kind = type(error).__name__
-        if process.failing != kind:
-            process.failing = kind
-            known = isinstance(error, (RejectedError, UnavailableError))
-            log.warning("%s: %s", what, process.last_error, exc_info=None if known else error)
+        if process.failing == kind:
+            return
+        process.failing = kind
+        if isinstance(error, RejectedError):
+            # One refused event in each batch would be two changes of state a second.
+            now = time.monotonic()
+            if now - process.refusal_logged < _LOG_PERIOD:
+                return
+            process.refusal_logged = now
+        known = isinstance(error, (RejectedError, UnavailableError))
+        log.warning("%s: %s", what, process.last_error, exc_info=None if known else error)
 
     def _recovered(self, process: _Process[Item]) -> None:
         if process.failing is not None:
+            if process.failing != RejectedError.__name__:
+                log.info("events are delivered again")
             process.failing = None
-            log.info("events are delivered again")
 
 
 def _forget(reference: weakref.ref[Delivery[Any]]) -> None:
