@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from time import perf_counter, time
 from typing import Any
 
@@ -16,11 +17,13 @@ from .classify import CALLBACK, DOCUMENT, Surface, classify, classify_anywhere
 from .counting import Counting, DashFacts, Item
 from .delivery import Delivery
 from .delivery.tally import Tally
+from .events import Event
 from .explain import Explanation
 from .identity import user_of
 from .policy import Policy
 from .repositories.base import TrackerRepository
 from .repositories.console import ConsoleTrackerRepository
+from .repositories.memory import MemoryTrackerRepository
 from .request import MARK_ENVIRON, MARK_LIMIT, TEXT_LIMIT, Environ, ErrorPlace, Observation
 from .routes import IgnoreRoute
 
@@ -252,6 +255,24 @@ class TrackerMiddleware:
     def put(self, item: Item) -> None:
         """Queue something that is no request of this middleware's, such as a custom event."""
         self._delivery.put(item)
+
+    @contextmanager
+    def rehearsal(self) -> Iterator[Callable[[], list[Event]]]:
+        """See `Tracker.rehearsal`."""
+        kept = self._delivery
+        memory = MemoryTrackerRepository()
+        rehearsed: Delivery[Item] = Delivery(memory, self._counting)
+
+        def recorded() -> list[Event]:
+            rehearsed.flush()
+            return memory.events
+
+        self._delivery = rehearsed
+        try:
+            yield recorded
+        finally:
+            self._delivery = kept
+            rehearsed.close()
 
     def flush(self, timeout: float = 5.0) -> bool:
         """Wait until everything recorded before is stored; False where *timeout* seconds did not suffice."""

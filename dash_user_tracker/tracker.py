@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import dash
@@ -17,7 +18,7 @@ from .classify import REPORT_PATH, SCRIPT_PATH
 from .codec import to_json
 from .dash_facts import DashAppFacts
 from .errors import ConfigurationError
-from .events import CALLBACK, PAGE_VIEW
+from .events import CALLBACK, PAGE_VIEW, Event
 from .explain import Explanation
 from .middleware import DashBinding, TrackerMiddleware, check_repository
 from .page_script import PageScript
@@ -105,6 +106,7 @@ class Tracker:
         )
         self._script = PageScript.read() if page_script else None
         self._app: dash.Dash | None = None
+        self._facts: DashAppFacts | None = None
         self._middleware: TrackerMiddleware | None = None
         if app is not None:
             self.plug(app)
@@ -141,7 +143,7 @@ class Tracker:
             raise ConfigurationError(f"the Dash app {app.title!r} already has a tracker; remove one of the two")
         if self._script is not None:
             self._script = self._serve_script(app, self._script)
-        facts = DashAppFacts(app)
+        facts = self._facts = DashAppFacts(app)
         self._middleware = TrackerMiddleware.for_dash(
             server.wsgi_app,
             self._repository,
@@ -196,9 +198,35 @@ class Tracker:
     # -- using -----------------------------------------------------------------------------
 
     @property
+    def app(self) -> dash.Dash | None:
+        """The app that is tracked; None before there is one."""
+        return self._app
+
+    @property
+    def facts(self) -> DashAppFacts | None:
+        """What the app tells about itself; None before there is one."""
+        return self._facts
+
+    @property
+    def scripted(self) -> bool:
+        """The app's pages have the page script."""
+        return self._script is not None
+
+    @property
     def repository(self) -> TrackerRepository:
         """Where the events go."""
         return self._repository
+
+    @contextmanager
+    def rehearsal(self) -> Iterator[Callable[[], list[Event]]]:
+        """While the block runs, events go nowhere but to the caller: it gets a function that returns them.
+
+        For looking at an app that is not serving; requests of other threads would be rehearsed, too.
+        """
+        if self._middleware is None:
+            raise ConfigurationError("the tracker has no app to rehearse yet")
+        with self._middleware.rehearsal() as recorded:
+            yield recorded
 
     @property
     def analytics(self) -> TrackerAnalytics:

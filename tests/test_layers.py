@@ -40,7 +40,7 @@ LAYERS = [
     {"analytics", "delivery", "delivery.delivery", "delivery.retry", "delivery.tally"},
     {"flask_hook", "middleware"},
     {"dash_facts", "tracker"},
-    {"__main__", "cli", "demo", "report", "terminal"},
+    {"__main__", "cli", "demo", "doctor", "report", "terminal"},
 ]
 LAYER_OF = {module: number for number, layer in enumerate(LAYERS) for module in layer}
 
@@ -92,8 +92,8 @@ def test_imports_point_down_only(name):
 @pytest.mark.parametrize(
     ("library", "allowed"),
     [
-        ("dash", {"dash_facts", "demo", "tracker"}),
-        ("flask", {"demo", "flask_hook", "tracker"}),
+        ("dash", {"dash_facts", "demo", "doctor", "tracker"}),
+        ("flask", {"demo", "doctor", "flask_hook", "tracker"}),
         ("requests", {"repositories.http"}),
         ("sqlalchemy", {"repositories.sql"}),
         ("threading", {"analytics", "delivery.delivery", "delivery.tally", *LAYERS[2], *LAYERS[-1]}),

@@ -29,6 +29,9 @@ class MemoryTrackerRepository(TrackerRepository):
         # By pid: a lock that another thread held at the moment of a fork would stay locked in the child for ever.
         self._locks: dict[int, threading.Lock] = {}
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}()"
+
     @property
     def events(self) -> list[Event]:
         """All events, in order of arrival; a copy."""
