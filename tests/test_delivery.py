@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 import time
+import warnings
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -29,6 +30,7 @@ from dash_user_tracker.delivery import Delivery, delivery, retry
 from dash_user_tracker.errors import ConfigurationError, RejectedError, UnavailableError
 from dash_user_tracker.events import Event
 from dash_user_tracker.repositories.base import TrackerRepository
+from dash_user_tracker.repositories.sql import SqlTrackerRepository
 
 FOREVER = 3600.0  # an interval that no test waits for
 
@@ -449,6 +451,7 @@ import threading, time
 from dash_user_tracker.delivery import Delivery
 from dash_user_tracker.events import Event
 from dash_user_tracker.repositories.base import TrackerRepository
+from dash_user_tracker.repositories.sql import SqlTrackerRepository
 
 class Repository(TrackerRepository):
     def save_event(self, event):
@@ -1229,3 +1232,26 @@ def test_a_thread_is_tried_again_later(make: Any, monkeypatch: pytest.MonkeyPatc
     until(lambda: one.put(2) and one.stats()["worker_alive"])
     assert one.flush(20) is True
     assert repository.saved[:2] == [1, 2]
+
+
+def test_a_child_forked_while_a_store_is_written_can_write_it(tmp_path: Path) -> None:
+    repository = SqlTrackerRepository(f"sqlite:///{tmp_path / 'usage.db'}", busy_timeout=1.0)
+    one: Delivery[int] = Delivery(repository, read, interval=0.001)
+    children = []
+    for number in range(20):
+        for event in range(200):
+            one.put(event)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # Python 3.12: this process has threads
+            child = os.fork()
+        if child == 0:
+            try:
+                one.put(number)
+                os._exit(0 if one.flush(20) and one.stats()["retries"] == 0 else 1)
+            finally:
+                os._exit(2)
+        children.append(child)
+    assert [os.waitpid(child, 0)[1] for child in children] == [0] * 20
+    assert one.flush(30)
+    one.close()
+    assert len(repository.get_events(limit=None)) == 20 * 200 + 20

@@ -76,6 +76,7 @@ class _Process(Generic[Item]):
         self.progress = threading.Event()
         self.starting = threading.Lock()
         self.delivering = threading.Lock()
+        self.paused = False  # for a fork
         self.thread: threading.Thread | None = None
         self.start_after = 0.0
         self.closed = False
@@ -135,7 +136,12 @@ class Delivery(Generic[Item]):
         self._processes: dict[int, _Process[Item]] = {}
         if hasattr(os, "register_at_fork"):
             # Weak: what it holds can never be taken back.
-            os.register_at_fork(after_in_child=functools.partial(_forget, weakref.ref(self)))
+            reference = weakref.ref(self)
+            if repository.wait_before_fork > 0:
+                os.register_at_fork(
+                    before=functools.partial(_pause, reference), after_in_parent=functools.partial(_resume, reference)
+                )
+            os.register_at_fork(after_in_child=functools.partial(_forget, reference))
 
     # -- any thread ----------------------------------------------------------------------
 
@@ -454,6 +460,23 @@ class Delivery(Generic[Item]):
             if process.failing != RejectedError.__name__:
                 log.info("events are delivered again")
             process.failing = None
+
+
+def _pause(reference: weakref.ref[Delivery[Any]]) -> None:
+    """Before a fork: no save is going on, if that takes no longer than the repository is willing to wait."""
+    delivery = reference()
+    if delivery is not None:
+        process = delivery._process
+        if process.thread is not threading.current_thread():
+            process.paused = process.delivering.acquire(timeout=delivery._repository.wait_before_fork)
+
+
+def _resume(reference: weakref.ref[Delivery[Any]]) -> None:
+    """After a fork, in the parent."""
+    delivery = reference()
+    if delivery is not None and delivery._process.paused:
+        delivery._process.paused = False
+        delivery._process.delivering.release()
 
 
 def _forget(reference: weakref.ref[Delivery[Any]]) -> None:

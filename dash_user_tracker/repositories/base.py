@@ -28,6 +28,10 @@ class TrackerRepository(abc.ABC):
     ``automated=True`` keeps only those.
     """
 
+    #: Seconds that a fork of the process waits at most for a save that is going on. For a store that a child could
+    #: not use if it was forked in the middle of one; see `repositories.sql`.
+    wait_before_fork: float = 0.0
+
     def __new__(cls, *args: object, **kwargs: object) -> TrackerRepository:
         # Here and not in __init__: a subclass need not call ours.
         for name in ("save_event", "save_events"):

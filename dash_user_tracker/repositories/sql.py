@@ -98,6 +98,10 @@ class SqlTrackerRepository(TrackerRepository):
     starts with an empty one, and `close` forgets it.
     """
 
+    # A child that is forked while SQLite writes inherits SQLite's own note that this process holds the write lock, and
+    # can never get it (https://www.sqlite.org/howtocorrupt.html, 2.6). A save takes milliseconds.
+    wait_before_fork = 1.0
+
     def __init__(self, url: str | URL, *, busy_timeout: float = 30.0) -> None:
         if isinstance(busy_timeout, bool) or not isinstance(busy_timeout, (int, float)) or not 0 <= busy_timeout < 1e6:
             raise ConfigurationError(f"busy_timeout must be a number of seconds of at least 0, got {busy_timeout!r}")
