@@ -1234,6 +1234,27 @@ def test_a_thread_is_tried_again_later(make: Any, monkeypatch: pytest.MonkeyPatc
     assert repository.saved[:2] == [1, 2]
 
 
+def test_a_receiver_is_told_of_each_loss_once(make: Any) -> None:
+    class Told(Batches):
+        dropped: dict[str, int] = {}
+
+        def __init__(self, *script: Any) -> None:
+            super().__init__(*script)
+            self.told: list[dict[str, int]] = []
+
+        def save_events(self, events: Sequence[Event]) -> None:
+            self.told.append(dict(self.dropped))
+            super().save_events(events)
+
+    repository = Told(RejectedError("no"), None, None, RejectedError("no"), RejectedError("no"), None)
+    one = make(repository)
+    for number in range(6):
+        one.put(number)
+        assert one.flush(20) is True
+    assert one.stats()["dropped"] == {"rejected": 3}
+    assert repository.told == [{}, {"rejected": 1}, {}, {}, {"rejected": 1}, {"rejected": 2}]
+
+
 def test_a_child_forked_while_a_store_is_written_can_write_it(tmp_path: Path) -> None:
     repository = SqlTrackerRepository(f"sqlite:///{tmp_path / 'usage.db'}", busy_timeout=1.0)
     one: Delivery[int] = Delivery(repository, read, interval=0.001)

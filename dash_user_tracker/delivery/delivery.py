@@ -90,6 +90,7 @@ class _Process(Generic[Item]):
         self.batches = 0
         self.retries = 0
         self.dropped: Counter[str] = Counter()
+        self.reported: dict[str, int] = {}  # of the dropped, what the receiver was told
         self.failing: str | None = None
         self.refusal_logged = -_LOG_PERIOD  # monotonic
         self.last_error: str | None = None
@@ -129,6 +130,7 @@ class Delivery(Generic[Item]):
         self._batch_size = batch_size
         self._interval = interval
         self._shutdown_timeout = shutdown_timeout
+        self._reports_losses = hasattr(repository, "dropped")
         self._one_by_one = type(repository).save_events is TrackerRepository.save_events
         # Made at the first use and not here: gunicorn's gevent worker patches `threading` after the app was
         # preloaded, and a worker has to be made of what is there then.
@@ -379,6 +381,10 @@ class Delivery(Generic[Item]):
     def _attempt(self, process: _Process[Item], batch: _Batch) -> bool:
         """One call of the repository; False where the batch has to wait for another."""
         failed = False
+        dropped = self._dropped(process) if self._reports_losses else {}
+        if dropped != process.reported:
+            losses = {reason: count - process.reported.get(reason, 0) for reason, count in dropped.items()}
+            self._repository.dropped = losses  # type: ignore[attr-defined]
         try:
             self._save(process, batch)
         except RejectedError as error:
@@ -397,6 +403,9 @@ class Delivery(Generic[Item]):
         else:
             self._take(process, batch, len(batch.events))
             self._recovered(process)
+            if dropped != process.reported:
+                process.reported = dropped
+                self._repository.dropped = {}  # type: ignore[attr-defined]
         if batch.events:
             return not failed
         process.finished += batch.items
