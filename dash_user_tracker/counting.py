@@ -18,6 +18,7 @@ from .documents import is_prefetch, is_robot, left_to_script
 from .events import ANONYMOUS, PAGE_KEYS, PAGE_VIEW, Event
 from .events import CALLBACK as CALLBACK_EVENT
 from .explain import Journal
+from .hints import Hints
 from .marks import INTERNAL, LOAD, Mark, mark_of
 from .navigation import callback_request, is_poll, navigated_path, referred_path
 from .policy import Policy
@@ -120,6 +121,7 @@ class Counting:
         self._last_page: OrderedDict[tuple[str | None, ...], str] = OrderedDict()
         self._runs = OpenRuns()
         self._why = ""  # of the request that is being read
+        self._hints = Hints()
         #: What became of the last requests.
         self.journal = Journal()
 
@@ -186,6 +188,7 @@ class Counting:
         if seen.fetch_site not in (None, "same-origin"):
             return self._nothing("sent by another site")
         events = []
+        self._hints.page_with_script()
         for told in mark.views:
             path, query = split_address(told.address)
             page = _Page(path, query, told.referrer, mark.page_load)
@@ -196,6 +199,8 @@ class Counting:
         """The renderer's first request is the load, in an app that no callback stands for."""
         if mark is not None:
             return self._nothing("the page script tells this page")
+        if self._scripted:
+            self._hints.page_without_script()
         path = referred_path(seen)
         if self._dash is None or path is None:
             return self._nothing("no Referer of this host, so the page is unknown")
@@ -474,7 +479,10 @@ class Counting:
         return data
 
     def _visitor_key(self) -> bytes | str | None:
-        return self._policy.visitor_key or (self._dash.visitor_key() if self._dash is not None else None)
+        key = self._policy.visitor_key or (self._dash.visitor_key() if self._dash is not None else None)
+        if not key:
+            self._hints.no_visitor_key()
+        return key
 
 
 def _event(name: str, seconds: float, data: dict[str, Any], event_id: str | None = None) -> Event:

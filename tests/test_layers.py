@@ -26,6 +26,7 @@ LAYERS = [
         "counting",
         "documents",
         "explain",
+        "hints",
         "identity",
         "marks",
         "navigation",
