@@ -59,7 +59,10 @@ def install(server: flask.Flask, key: str, ask: Ask | None, problem: Problem) ->
         server.teardown_request(hook)
     except AssertionError:
         # Flask refuses set-up after the first request; its signal can still be connected.
-        flask.request_tearing_down.connect(lambda _, exc=None, **__: hook(exc), server, weak=False)
+        try:
+            flask.request_tearing_down.connect(lambda _, exc=None, **__: hook(exc), server, weak=False)
+        except RuntimeError as error:  # Flask 2.2 without blinker
+            problem("hook", error)
 
 
 def _fill(seen: Observation, request: flask.Request, error: BaseException | None) -> None:
