@@ -13,6 +13,7 @@ DOCUMENT = "document"  # a page, perhaps: the answer decides
 BOOT = "boot"  # the renderer's first request, once for each page that is shown
 CALLBACK = "callback"
 REPORT = "report"  # the page script's own post
+ROUTE = "route"  # another route of the same server, in which the app made an event of its own
 
 #: Below an app's prefix: the page script's two addresses.
 SCRIPT_PATH = "_dut/page.js"
@@ -39,7 +40,7 @@ class Surface:
         """The surface of an app under *prefix*, with its assets in the folder address *assets*."""
         names = (
             f"{assets.strip('/')}/",
-            "_dash",
+            "_dash-",
             "_favicon.ico",
             "_reload-hash",
             "_alive_",

@@ -13,7 +13,7 @@ import attrs
 
 from .addresses import below, encode_path, split_address, wsgi_text
 from .callbacks import NOISE, Callback, IgnoredCallbacks, cause_of, trigger_of
-from .classify import CALLBACK, DOCUMENT, REPORT
+from .classify import CALLBACK, DOCUMENT, REPORT, ROUTE
 from .documents import is_prefetch, is_robot, left_to_script
 from .events import ANONYMOUS, PAGE_KEYS, PAGE_VIEW, Event
 from .events import CALLBACK as CALLBACK_EVENT
@@ -42,7 +42,7 @@ from .runs import (
 
 Item = Union[Observation, CustomEvent]
 
-#: Clients whose last page a bare middleware remembers.
+#: Clients whose last page a bare middleware remembers, and ids of what was told.
 LEDGER_SIZE = 10_000
 
 _NOBODY = User(ANONYMOUS, ANONYMOUS, ANONYMOUS)
@@ -120,6 +120,7 @@ class Counting:
         )
         self._last_page: OrderedDict[tuple[str | None, ...], str] = OrderedDict()
         self._runs = OpenRuns()
+        self._told: OrderedDict[str, None] = OrderedDict()  # ids of views and of ended runs
         self._why = ""  # of the request that is being read
         self._hints = Hints()
         #: What became of the last requests.
@@ -144,6 +145,8 @@ class Counting:
             return self._document(seen)
         if seen.kind == CALLBACK:
             return self._callback(seen, mark)
+        if seen.kind == ROUTE:
+            return self._nothing("a route beside the Dash app")
         if seen.kind == REPORT:
             return self._views(seen, mark) if seen.status_code // 100 == 2 else self._nothing("the post was refused")
         return self._boot(seen, mark)
@@ -185,6 +188,8 @@ class Counting:
         """The views that the page script tells; nothing where the request is not its own."""
         if mark is None:
             return self._nothing("no header of the page script's")
+        if is_prefetch(seen):
+            return self._nothing("fetched ahead, not shown")
         if seen.fetch_site not in (None, "same-origin"):
             return self._nothing("sent by another site")
         events = []
@@ -192,7 +197,11 @@ class Counting:
         for told in mark.views:
             path, query = split_address(told.address)
             page = _Page(path, query, told.referrer, mark.page_load)
-            events += self._view(seen, page, told.navigation, age=told.age, event_id=mark.view_id(told))
+            event_id = mark.view_id(told)
+            if not _is_new(self._told, event_id):  # the script could not know that the first one arrived
+                self._why = "told before"
+                continue
+            events += self._view(seen, page, told.navigation, age=told.age, event_id=event_id)
         return events
 
     def _boot(self, seen: Observation, mark: Mark | None) -> list[Event]:
@@ -201,6 +210,8 @@ class Counting:
             return self._nothing("the page script tells this page")
         if self._scripted:
             self._hints.page_without_script()
+        if is_prefetch(seen):
+            return self._nothing("fetched ahead, not shown")
         path = referred_path(seen)
         if self._dash is None or path is None:
             return self._nothing("no Referer of this host, so the page is unknown")
@@ -216,7 +227,7 @@ class Counting:
     def _navigation(self, seen: Observation, call: CallbackRequest) -> list[Event]:
         """The view a callback stands for, when its page has no script."""
         path = navigated_path(call)
-        if path is None or is_poll(seen.query):
+        if path is None or is_poll(seen.query) or is_prefetch(seen):
             return []
         if self._dash is None:
             if self._remember(seen, path) == path:
@@ -276,8 +287,7 @@ class Counting:
         """The event of one server execution; none for the requests that a background run is made of but the last."""
         jobs = cancelled_jobs(seen.query)
         if jobs:
-            self._why = "asks to cancel a background callback"
-            return [self._ended(run_id, run, CANCELLED, seen) for run_id, run in self._runs.end_jobs(jobs)]
+            self._runs.cancel(jobs)
         callback: Callback | None = None
         if self._dash is not None:
             callback = self._dash.callback(call.output)
@@ -285,6 +295,8 @@ class Counting:
                 return self._nothing("the app has no such callback")
             if callback in self._ignored_callbacks:
                 return self._nothing(f"{callback.name} is left out by its owner")
+            if jobs and callback.name.label.startswith("dash."):  # the one that Dash makes for the cancel inputs
+                return self._nothing("asks to cancel a background callback")
         polled_run = polled(seen.query)
         if polled_run is not None:
             return self._poll(seen, call, mark, callback, polled_run)
@@ -306,7 +318,11 @@ class Counting:
         if outcome is None:
             self._runs.hear(run_id, handle.job, seen.received)
             return self._nothing("asks for a background callback that is running")
+        if not _is_new(self._told, run_id):
+            return self._nothing("asks for a background callback that has ended")
         run = self._runs.end(run_id, handle.job)
+        if outcome == NO_UPDATE and ((mark is not None and mark.cancelled) or (run is not None and run.cancelled)):
+            outcome = CANCELLED
         if run is None:  # it began in another worker: the page script knows how long ago
             data = self._run_data(seen, call, mark, callback, poll=True)
             if data is None:
@@ -335,7 +351,8 @@ class Counting:
         """Background runs that nobody asks for any more."""
         events = []
         for run_id, run in self._runs.abandoned(now):
-            run.data.update(outcome=ABANDONED, duration_ms=round((run.heard - run.begun) * 1000, 3))
+            outcome = CANCELLED if run.cancelled else ABANDONED
+            run.data.update(outcome=outcome, duration_ms=round((run.heard - run.begun) * 1000, 3))
             events.append(_event(CALLBACK_EVENT, run.begun, run.data, run_id))
         return events
 
@@ -483,6 +500,16 @@ class Counting:
         if not key:
             self._hints.no_visitor_key()
         return key
+
+
+def _is_new(known: OrderedDict[str, None], event_id: str) -> bool:
+    """The id was not met before; it is from now on. The oldest are forgotten."""
+    if event_id in known:
+        return False
+    known[event_id] = None
+    if len(known) > LEDGER_SIZE:
+        known.popitem(last=False)
+    return True
 
 
 def _event(name: str, seconds: float, data: dict[str, Any], event_id: str | None = None) -> Event:

@@ -11,7 +11,7 @@ from .callbacks import Callback, outputs_of
 from .classify import Surface
 from .component_ids import Properties, text_of
 from .navigation import canonical_output
-from .routes import match_route, route_matcher
+from .routes import Route, match_route, route_matcher
 
 log = logging.getLogger("dash_user_tracker")
 
@@ -25,7 +25,7 @@ class DashAppFacts:
         # Each kept with the size of what it was made from, which only grows.
         self._canonical: tuple[int, str | None] = (-1, None)
         self._produced: tuple[int, Properties] = (-1, Properties(()))
-        self._routes: tuple[int, list[Any]] = (-1, [])
+        self._routes: tuple[int, list[Route]] = (-1, [])
 
     def surface(self) -> Surface:
         """The app's addresses below the WSGI root."""

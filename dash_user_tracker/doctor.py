@@ -9,6 +9,7 @@ import importlib
 import json
 import re
 import sys
+import uuid
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -37,7 +38,6 @@ _BROWSER = {
     "Sec-Fetch-Mode": "navigate",
     "Sec-Fetch-Dest": "document",
 }
-_PAGE_LOAD = "d0c7d0c7d0c7d0c7"
 
 
 @attrs.frozen
@@ -179,7 +179,7 @@ def _script(client: Any, text: str, prefix: str, headers: dict[str, str], common
 
 def _report(client: Any, page: str, prefix: str, headers: dict[str, str], common: dict[str, Any]) -> list[Finding]:
     """The page script's own post, which tells a view that no callback tells."""
-    mark = {"i": _PAGE_LOAD, "p": page, "a": 0, "v": [[1, "l", page, 0, ""]]}
+    mark = {"i": uuid.uuid4().hex[:16], "p": page, "a": 0, "v": [[1, "l", page, 0, ""]]}
     fetch = {"Sec-Fetch-Site": "same-origin", "Sec-Fetch-Mode": "cors", "Sec-Fetch-Dest": "empty"}
     sent = {**_BROWSER, **fetch, **headers, MARK_HEADER: json.dumps(mark)}
     answer = client.post(prefix + REPORT_PATH, headers=sent, **common)

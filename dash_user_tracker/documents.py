@@ -16,7 +16,7 @@ _ROBOT = re.compile(
 
 def is_prefetch(observation: Observation) -> bool:
     """The browser fetched ahead (Fetch Metadata's ``Sec-Purpose``, and what older ones sent)."""
-    return bool(observation.purpose) and ("prefetch" in observation.purpose or "preview" in observation.purpose)  # type: ignore[operator]
+    return "prefetch" in observation.purpose or "preview" in observation.purpose
 
 
 def is_robot(user_agent: str | None) -> bool:

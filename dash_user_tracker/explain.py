@@ -85,7 +85,8 @@ class Journal:
 
     def add(self, received: float, kind: str, page: str, status: int, counted: Sequence[str], why: str) -> None:
         when = datetime.fromtimestamp(received, timezone.utc)
-        self._rows.append(Explained(when, kind, page, status, tuple(counted), why))
+        # A client's text may hold what a terminal obeys.
+        self._rows.append(Explained(when, kind, _printable(page), status, tuple(counted), _printable(why)))
 
     def read(self) -> Explanation:
         while True:
@@ -93,3 +94,7 @@ class Journal:
                 return Explanation(list(self._rows))
             except RuntimeError:  # the worker added a row meanwhile
                 continue
+
+
+def _printable(text: str) -> str:
+    return "".join(character if character.isprintable() else "\ufffd" for character in text[:200])

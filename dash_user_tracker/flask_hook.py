@@ -7,6 +7,8 @@ request, the exception, and the body that Flask parsed anyway, and that adds no
 
 from __future__ import annotations
 
+import re
+import zlib
 from collections.abc import Callable
 from typing import Any
 
@@ -22,6 +24,8 @@ Problem = Callable[[str, Exception], None]
 
 #: Bytes of an answer to a poll that are kept for the worker to read.
 _ANSWER_LIMIT = 64 << 10
+
+_HANDLE = re.compile(rb'\s*\{\s*"cacheKey":\s*("[^"]*"),\s*"job":\s*("[^"]*"|\d+)')
 
 
 def install(server: flask.Flask, key: str, ask: Ask | None, problem: Problem) -> None:
@@ -79,15 +83,40 @@ def _fill(seen: Observation, request: flask.Request, error: BaseException | None
 
 
 def _background_answer(response: flask.Response) -> bytes | None:
-    """What an answer says about a background run; None, mostly, where it is no such answer."""
+    """What an answer says about a background run, as JSON; None, mostly, where it is no such answer."""
     if response.status_code != 200 or not response.is_sequence:
         return None
     chunks: Any = response.response
     content: bytes = chunks[0] if len(chunks) == 1 else b"".join(chunks)
-    if "cacheKey=" in flask.request.query_string.decode("latin-1"):
-        # A long answer is the result: those to the polls before are a few bytes, or the progress.
-        return content if len(content) <= _ANSWER_LIMIT else b'{"response":{}}'
-    return content if len(content) < 2048 and b'"cacheKey"' in content else None
+    poll = "cacheKey=" in flask.request.query_string.decode("latin-1")
+    encoding = response.headers.get("Content-Encoding")
+    if encoding is not None:
+        if not poll and len(content) > _ANSWER_LIMIT:
+            return None
+        content = _decoded(content, encoding)
+    if poll:
+        if len(content) <= _ANSWER_LIMIT:
+            return content
+        # Too long to be read again: the progress can be a whole figure, the result as well.
+        return b'{"response":{}}' if b'"response":' in content else b"{}"
+    # How a run begins: `cacheKey` and `job` come first, and progress of any length behind them.
+    handle = _HANDLE.match(content)
+    return None if handle is None else b'{"cacheKey":%b,"job":%b}' % handle.groups()
+
+
+def _decoded(content: bytes, encoding: str) -> bytes:
+    """The start of a compressed answer, nothing where the encoding is not zlib's."""
+    if encoding not in ("gzip", "deflate"):
+        return b""
+    try:
+        return zlib.decompressobj(47).decompress(content, 4 * _ANSWER_LIMIT)
+    except zlib.error:
+        return b""
+
+
+def current_user(ask: Ask | None, problem: Problem) -> User | None:
+    """The user of the request that Flask is answering."""
+    return _user(ask, flask.request.environ, problem)
 
 
 def _user(ask: Ask | None, environ: Environ, problem: Problem) -> User | None:

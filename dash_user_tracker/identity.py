@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+import uuid
+from collections.abc import Mapping
 from typing import Any
 
 from .events import ANONYMOUS
@@ -21,7 +22,7 @@ def user_of(claims: object) -> User | None:
     """The user in a provider's answer or in ``session["user"]``; None where it names nobody.
 
     A mapping with ``id``, ``email`` and ``full_name``, each of them optional. A plain text
-    or number is an id.
+    or number is an id; of any other object ``get_id()`` or ``id`` is asked for.
     """
     if isinstance(claims, Mapping):
         found = _first(claims, _ID)
@@ -29,6 +30,10 @@ def user_of(claims: object) -> User | None:
             return None
         return User(found, _first(claims, _EMAIL) or ANONYMOUS, _first(claims, _FULL_NAME) or _names(claims))
     text = _text(claims)
+    if text is None and claims is not None:
+        # A user object, such as Flask-Login's. Never its text: that may hold all there is to know.
+        get_id = getattr(claims, "get_id", None)
+        text = _text(get_id() if callable(get_id) else getattr(claims, "id", None))
     return User(text, ANONYMOUS, ANONYMOUS) if text is not None else None
 
 
@@ -63,9 +68,6 @@ def _names(claims: Mapping[str, Any]) -> str:
 
 
 def _text(value: object) -> str | None:
-    # A UUID or a database key will do: anything that is not a container has a text.
-    if isinstance(value, str):
-        return value[:LIMIT] or None
-    if value is None or isinstance(value, (bool, Collection)):
+    if isinstance(value, bool) or not isinstance(value, (str, int, uuid.UUID)) or value == "":
         return None
-    return str(value)[:LIMIT] or None
+    return str(value)[:LIMIT]

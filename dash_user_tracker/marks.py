@@ -20,7 +20,7 @@ LOAD = "load"
 INTERNAL = "internal"
 
 #: More views than this in one header are not believed: the script tells each as soon as it can.
-MAX_VIEWS = 50
+MAX_VIEWS = 5
 #: Seconds. The script reports a view within this, or its clock was set.
 MAX_AGE = 10.0
 
@@ -49,6 +49,7 @@ class Mark:
     views: tuple[View, ...] = ()
     fresh: bool = False  # the user acted a moment ago and no callback was answered since
     run_age: float | None = None  # seconds since the background run began that this request polls for
+    cancelled: bool = False  # that run
 
     def view_id(self, view: View) -> str:
         """The same id whenever and wherever the same view is told again."""
@@ -72,7 +73,9 @@ def mark_of(text: str | None) -> Mark | None:
     if not _is_count(action) or not isinstance(told, list) or len(told) > MAX_VIEWS:
         return None
     views = tuple(view for view in map(_view, told) if view is not None)
-    return Mark(page_load, address, action, views, document.get("f") == 1, _seconds(document.get("r")))
+    return Mark(
+        page_load, address, action, views, document.get("f") == 1, _seconds(document.get("r")), document.get("c") == 1
+    )
 
 
 def _view(item: object) -> View | None:

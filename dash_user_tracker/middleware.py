@@ -13,7 +13,7 @@ import attrs
 from .body import LIMIT as BODY_LIMIT
 from .body import Tee
 from .callbacks import IgnoreCallback
-from .classify import CALLBACK, DOCUMENT, Surface, classify, classify_anywhere
+from .classify import CALLBACK, DOCUMENT, ROUTE, Surface, classify, classify_anywhere
 from .counting import Counting, DashFacts, Item
 from .delivery import Delivery
 from .delivery.tally import Tally
@@ -24,12 +24,28 @@ from .policy import Policy
 from .repositories.base import TrackerRepository
 from .repositories.console import ConsoleTrackerRepository
 from .repositories.memory import MemoryTrackerRepository
-from .request import MARK_ENVIRON, MARK_LIMIT, TEXT_LIMIT, Environ, ErrorPlace, Observation
+from .request import MARK_ENVIRON, MARK_LIMIT, TEXT_LIMIT, CustomEvent, Environ, ErrorPlace, Observation, User
 from .routes import IgnoreRoute
 
 log = logging.getLogger("dash_user_tracker")
 
 WsgiApp = Callable[..., Iterable[bytes]]
+
+#: Longest texts that are kept of a request, in characters.
+_LIMITS = {
+    "path": TEXT_LIMIT,
+    "mount": TEXT_LIMIT,
+    "query": TEXT_LIMIT,
+    "user_agent": TEXT_LIMIT,
+    "referrer": TEXT_LIMIT,
+    "host": 256,
+    "ip": 256,
+    "scheme": 16,
+    "fetch_dest": 64,
+    "fetch_site": 64,
+    "purpose": 64,
+    "request_bytes": 20,
+}
 
 
 @attrs.frozen
@@ -191,28 +207,31 @@ class TrackerMiddleware:
             if not seen.hooked and self._ask is not None:
                 self._ask_user(seen, environ)
             get = (seen.environ or environ).get
-            seen.mount = get("SCRIPT_NAME", "")
+            seen.mount = mount = get("SCRIPT_NAME", "")
             seen.query = query = get("QUERY_STRING", "")
             seen.scheme = get("wsgi.url_scheme", "http")
-            seen.host = get("HTTP_HOST") or _server_name(environ)
+            seen.host = host = get("HTTP_HOST") or _server_name(environ)
             seen.ip = get("REMOTE_ADDR")
             seen.user_agent = user_agent = get("HTTP_USER_AGENT", "")
             seen.referrer = referrer = get("HTTP_REFERER", "")
-            size = len(query) + len(user_agent) + len(referrer)
+            seen.purpose = purpose = get("HTTP_SEC_PURPOSE") or get("HTTP_PURPOSE") or ""
+            size = len(query) + len(user_agent) + len(referrer) + len(host) + len(mount) + len(purpose)
             if seen.kind == DOCUMENT:
                 seen.path = path = get("PATH_INFO") or "/"
                 seen.fetch_dest = get("HTTP_SEC_FETCH_DEST")
-                seen.purpose = get("HTTP_SEC_PURPOSE") or get("HTTP_PURPOSE")
                 for name, value in seen.headers or ():
                     if name == "Content-Type" or name.lower() == "content-type":
                         seen.html = value.startswith("text/html")
                         break
-                size += len(path)
+                size += len(path) + len(seen.fetch_dest or "")
             else:
                 seen.mark = mark = get(MARK_ENVIRON, "")
                 seen.fetch_site = get("HTTP_SEC_FETCH_SITE")
                 seen.request_bytes = get("CONTENT_LENGTH")
-                size += len(mark)
+                size += len(mark) + len(seen.fetch_site or "")
+                call = seen.call
+                if call is not None:
+                    size += len(call.output) + sum(map(len, call.changed))
                 tee = seen.tee
                 if tee is not None:
                     if seen.call is None:
@@ -251,6 +270,28 @@ class TrackerMiddleware:
         """The observation of the request that *environ* belongs to, None where it is not tracked or is over."""
         seen: Observation | None = environ.get(self._key)
         return seen if seen is not None and not seen.done else None
+
+    def observe_custom(self, event: CustomEvent, environ: Environ, user: User | None) -> None:
+        """Queue a custom event that was made in a request which is none of the app's pages or callbacks."""
+        seen = Observation()
+        seen.kind = ROUTE
+        seen.received = event.received
+        seen.started = perf_counter()
+        seen.status = "200"
+        seen.hooked = True
+        seen.user = user
+        seen.custom = [event]
+        self._finish(seen, environ)
+
+    @property
+    def asks(self) -> Callable[[Environ], Any] | None:
+        """The owner's user provider as a function of the environ; None where the session is read."""
+        return self._ask
+
+    @property
+    def problem(self) -> Callable[[str, Exception], None]:
+        """Counts and logs what failed beside the app."""
+        return self._problem
 
     def put(self, item: Item) -> None:
         """Queue something that is no request of this middleware's, such as a custom event."""
@@ -379,14 +420,15 @@ def _tee(environ: Environ) -> Tee | None:
 
 def _cut(seen: Observation) -> int:
     """Bound what a client can make the queue hold; the size of what is left, in characters."""
-    seen.path = seen.path[:TEXT_LIMIT]
-    seen.query = seen.query[:TEXT_LIMIT]
-    seen.user_agent = seen.user_agent[:TEXT_LIMIT]
-    seen.referrer = seen.referrer[:TEXT_LIMIT]
+    for name, limit in _LIMITS.items():
+        value = getattr(seen, name)
+        if value is not None and len(value) > limit:
+            setattr(seen, name, value[:limit])
     if len(seen.mark) > MARK_LIMIT:
         seen.mark = ""
-    texts = (seen.path, seen.query, seen.user_agent, seen.referrer, seen.mark, seen.body or b"", seen.answer or b"")
-    return sum(map(len, texts)) + sum(len(event.properties) for event in seen.custom or ())
+    texts = (getattr(seen, name) or "" for name in (*_LIMITS, "mark", "body", "answer"))
+    call = (seen.call.output, *seen.call.changed) if seen.call is not None else ()
+    return sum(map(len, texts)) + sum(map(len, call)) + sum(len(event.properties) for event in seen.custom or ())
 
 
 def _server_name(environ: Environ) -> str:

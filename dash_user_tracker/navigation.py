@@ -43,7 +43,7 @@ def callback_request(body: object) -> CallbackRequest | None:
     if not isinstance(output, str):
         return None
     raw = body.get("changedPropIds")
-    changed = tuple(_kept(item) for item in raw[:20] if isinstance(item, str)) if isinstance(raw, list) else ()
+    changed = tuple(_kept(item) for item in raw[:5] if isinstance(item, str)) if isinstance(raw, list) else ()
     return CallbackRequest(_kept(output), changed, _pathname(body.get("inputs"), changed))
 
 

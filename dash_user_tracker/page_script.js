@@ -8,9 +8,13 @@
   var fetch = window.fetch;
   if (!script || !fetch || !window.Headers || !window.URL) return;
   var prefix = new URL(script.src).href.replace(/_dut\/page\.js.*$/, "");
-  var id, path, number, untold = [], timer, failures = 0, shown = false;
+  // Another origin would have to allow the header; and one script is enough for a page.
+  if (new URL(prefix).origin !== location.origin || window["_dut " + prefix]) return;
+  window["_dut " + prefix] = true;
+  var id = random(), path, number = 0, untold = [], timer, failures = 0, shown = false, ours;
   var action = 0, acted = 0, answered = true; // the latest user action, when, and whether a callback was answered since
-  var started = {}; // when the latest run of each output was asked for
+  var started = {}; // what was true when the latest run of each output was asked for
+  var cancelled = {}; // jobs
 
   function now() { return performance.now(); }
 
@@ -34,21 +38,26 @@
     shown = true;
     id = random();
     number = 0;
+    untold = [];
     view("l");
   }
 
   function moved() {
+    wrap();
     if (shown && location.pathname !== path) {
       view("i");
       report(300);
     }
   }
 
-  function mark(told, age) {
-    return JSON.stringify({
-      i: id, p: address(), a: action, f: !answered && now() - acted < 5000 ? 1 : 0, r: age,
-      v: told.map(function (one) { return [one[0], one[1], one[2], Math.round(now() - one[3]), one[4]]; })
-    });
+  function fresh() { return !answered && now() - acted < 5000 ? 1 : 0; }
+
+  // A request that polls for a background run says what was true when the run began.
+  function mark(told, run) {
+    var known = { i: id, p: run ? run.p : address(), a: run ? run.a : action, f: run ? run.f : fresh() };
+    if (run) { known.r = Math.round(now() - run.t); known.c = run.c; }
+    known.v = told.map(function (one) { return [one[0], one[1], one[2], Math.round(now() - one[3]), one[4]]; });
+    return JSON.stringify(known);
   }
 
   function again(told) {
@@ -56,13 +65,19 @@
     if (failures++ < 5) report(2000);
   }
 
+  // The app has seen the request: not a log-in, a protection or a proxy in front of it.
+  function taken(answer) { return (answer.ok || answer.status === 500) && !answer.redirected; }
+
   function post() {
     if (!untold.length) return;
     var told = untold.splice(0, VIEWS), headers = {};
     headers[HEADER] = mark(told);
     fetch.call(window, prefix + SEEN, {
       method: "POST", headers: headers, keepalive: true, credentials: "same-origin"
-    }).then(function () { failures = 0; }, function () { again(told); });
+    }).then(function (answer) {
+      if (taken(answer)) failures = 0;
+      else again(told);
+    }, function () { again(told); });
     if (untold.length) post();
   }
 
@@ -73,41 +88,69 @@
 
   // The name of a Dash request of this app's, "" for any other request.
   function dash(input) {
-    if (typeof input !== "string") return "";
-    var href = new URL(input, document.baseURI).href;
+    var href = new URL(input instanceof Request ? input.url : String(input), document.baseURI).href;
     var found = href.indexOf(prefix) === 0 && /^_dash-(layout|dependencies|update-component)(?=\?|$)/.exec(href.slice(prefix.length));
     return found ? found[1] : "";
   }
 
-  // How old the background run is that a request polls for, in ms; nothing for the first request of a run.
-  function age(input, body) {
-    var output = /^\{"output":("(?:[^"\\]|\\.)*")/.exec(String(body).slice(0, 2000));
-    if (!output) return;
-    if (/[?&](?:cacheKey|job)=/.test(input)) return Math.round(now() - started[output[1]]) || undefined;
-    started[output[1]] = now();
+  // The run that a request polls for; nothing for a request that begins one.
+  function polled(input, body) {
+    var text = String(body), end = text.indexOf('"inputs"');
+    var key = text.slice(0, end < 0 ? 2000 : end), query = /[?&]cacheKey=/.test(input) && /[?&]job=([^&]*)/.exec(input);
+    (/[?&]cancelJob=([^&]*)/.exec(input) || []).slice(1).forEach(function (job) { cancelled[job] = 1; });
+    if (!query) started[key] = { t: now(), a: action, f: fresh(), p: address() };
+    return query && started[key] && Object.assign({ c: cancelled[query[1]] || 0 }, started[key]);
   }
 
-  window.fetch = function (input, init) {
-    var name = "", told = [], callback, options;
-    try {
-      name = id && dash(input);
-      callback = name === "update-component";
-      if (name) {
-        options = Object.assign({}, init);
-        // A GET may be answered from the browser's cache, so only a callback tells views.
-        if (callback) told = untold.splice(0, VIEWS);
-        options.headers = new Headers(options.headers);
-        options.headers.set(HEADER, mark(told, callback ? age(input, options.body) : undefined));
-      }
-    } catch (error) {
-      untold = told.concat(untold);
-      options = undefined;
+  // The headers in the shape they came in: an app's own wrapper may copy a plain object's properties.
+  function marked(headers, text) {
+    var one = {};
+    one[HEADER] = text;
+    if (headers instanceof Headers) {
+      headers = new Headers(headers);
+      headers.set(HEADER, text);
+      return headers;
     }
-    if (!options) return fetch.apply(this, arguments);
-    var answer = fetch.call(this, input, options);
-    if (callback) answer.then(function () { answered = true; }, function () { if (told.length) again(told); });
-    return answer;
-  };
+    return Array.isArray(headers) ? headers.concat([[HEADER, text]]) : Object.assign({}, headers, one);
+  }
+
+  function isMarked(headers) { return new Headers(headers || {}).has(HEADER); }
+
+  // Again where the app has put another fetch in the place of ours.
+  function wrap() {
+    if (window.fetch === ours) return;
+    var inner = window.fetch;
+    ours = window.fetch = function (input, init) {
+      var told = [], callback, options, run, at = action, headers;
+      try {
+        callback = dash(input);
+        headers = init && init.headers || (input instanceof Request ? new Headers(input.headers) : undefined);
+        if (callback && !isMarked(headers)) {
+          callback = callback === "update-component";
+          options = Object.assign({}, init);
+          if (callback) {
+            run = polled(input instanceof Request ? input.url : String(input), options.body);
+            // A GET may be answered from the browser's cache, so only a callback tells views.
+            told = untold.splice(0, VIEWS);
+          }
+          options.headers = marked(headers, mark(told, run));
+        }
+      } catch (error) {
+        untold = told.concat(untold);
+        options = undefined;
+      }
+      if (!options) return inner.apply(this, arguments);
+      var answer = inner.call(this, input, options);
+      if (callback) answer.then(function (reply) {
+        // What a timer or a poll brings is no answer to the user's action.
+        if (at === action && !run && !/"changedPropIds":\["[^"]*\.n_intervals"\]/.test(String(options.body).slice(0, 20000))) answered = true;
+        if (told.length && !taken(reply)) again(told);
+      }, function () { if (told.length) again(told); });
+      return answer;
+    };
+  }
+  wrap();
+  addEventListener("load", wrap);
 
   ["pushState", "replaceState"].forEach(function (name) {
     var change = history[name];
@@ -148,11 +191,7 @@
   }
 
   function begin() {
-    if (nested()) {
-      id = random();
-      number = 0;
-      return;
-    }
+    if (nested()) return;
     show();
     if (document.readyState === "complete") report(1000);
     else addEventListener("load", function () { report(1000); });

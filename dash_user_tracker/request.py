@@ -64,7 +64,7 @@ class Observation:
     referrer: str = ""
     fetch_dest: str | None = None
     fetch_site: str | None = None
-    purpose: str | None = None
+    purpose: str = ""
     mark: str = ""
     request_bytes: str | None = None  # Content-Length as it was sent
     body: bytes | None = None

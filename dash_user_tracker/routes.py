@@ -12,29 +12,49 @@ from .errors import ConfigurationError
 
 IgnoreRoute = Union[Callable[[str], bool], Iterable[str], None]
 
-_VARIABLE = re.compile(r"<(.*?)>")
+_VARIABLE = re.compile(r"<.*?>")
+
+#: A page's template and the literal texts between its variables; one text for a plain path.
+Route = tuple[str, tuple[str, ...]]
 
 
-def route_matcher(pages: Iterable[Mapping[str, Any]]) -> list[tuple[re.Pattern[str], str]]:
-    """Patterns and templates of ``dash.page_registry.values()``, those with variables first, as Dash matches them."""
-    templates, plain = [], []
+def route_matcher(pages: Iterable[Mapping[str, Any]]) -> list[Route]:
+    """The routes of ``dash.page_registry.values()``, those with variables first, as Dash matches them."""
+    templates: list[Route] = []
+    plain: list[Route] = []
     for page in pages:
         template, path = page.get("path_template"), page.get("path")
         if isinstance(template, str) and template:
-            pattern = "".join(
-                "(.*)" if index % 2 else re.escape(part)
-                for index, part in enumerate(_VARIABLE.split(template.strip("/")))
-            )
-            templates.append((re.compile(pattern), template))
+            templates.append((template, tuple(_VARIABLE.split(template.strip("/")))))
         elif isinstance(path, str):
-            plain.append((re.compile(re.escape(path.strip("/"))), path))
+            plain.append((path, (path.strip("/"),)))
     return templates + plain
 
 
-def match_route(matcher: Iterable[tuple[re.Pattern[str], str]], path: str) -> str | None:
-    """The template of the page at the app-relative decoded *path*, None for an unknown page."""
+def match_route(matcher: Iterable[Route], path: str) -> str | None:
+    """The template of the page at the app-relative decoded *path*, None for an unknown page.
+
+    A variable stands for any text (Dash makes it ``(.*)``). The path is a client's, so the
+    texts are looked for from left to right, each once: a regular expression with several
+    variables can be made to go back for minutes.
+    """
     bare = path.strip("/")
-    return next((template for pattern, template in matcher if pattern.fullmatch(bare)), None)
+    return next((template for template, texts in matcher if _matches(texts, bare)), None)
+
+
+def _matches(texts: tuple[str, ...], path: str) -> bool:
+    first, last = texts[0], texts[-1]
+    if len(texts) == 1:
+        return path == first
+    if not path.startswith(first) or not path.endswith(last) or len(path) < len(first) + len(last):
+        return False
+    position, end = len(first), len(path) - len(last)
+    for text in texts[1:-1]:
+        position = path.find(text, position, end)
+        if position < 0:
+            return False
+        position += len(text)
+    return True
 
 
 class IgnoredRoutes:

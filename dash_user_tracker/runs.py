@@ -92,6 +92,7 @@ class Run:
     data: dict[str, Any]
     begun: float
     heard: float
+    cancelled: bool = False  # somebody asked for it
 
 
 class OpenRuns:
@@ -116,10 +117,11 @@ class OpenRuns:
         """The run, taken out; None where it began in another process."""
         return self._runs.pop((run_id, job), None)
 
-    def end_jobs(self, jobs: list[str]) -> list[tuple[str, Run]]:
-        """The runs of *jobs*, taken out, with their ids."""
-        keys = [key for key in self._runs if key[1] in jobs]
-        return [(key[0], self._runs.pop(key)) for key in keys]
+    def cancel(self, jobs: list[str]) -> None:
+        """Somebody asked for the end of *jobs*; the next poll tells that it has come."""
+        for (_, job), run in self._runs.items():
+            if job in jobs:
+                run.cancelled = True
 
     def abandoned(self, now: float) -> list[tuple[str, Run]]:
         """Those that the browser has not asked for in `PATIENCE` seconds, taken out, with their ids."""
@@ -128,5 +130,8 @@ class OpenRuns:
             key, run = next(iter(self._runs.items()))
             if now - run.heard < PATIENCE:
                 break
-            found.append((key[0], self._runs.pop(key)))
+            del self._runs[key]
+            # One that was never asked for here is another worker's to tell.
+            if run.heard > run.begun:
+                found.append((key[0], run))
         return found

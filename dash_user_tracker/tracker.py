@@ -20,6 +20,7 @@ from .dash_facts import DashAppFacts
 from .errors import ConfigurationError
 from .events import CALLBACK, PAGE_VIEW, Event
 from .explain import Explanation
+from .flask_hook import current_user
 from .middleware import DashBinding, TrackerMiddleware, check_repository
 from .page_script import PageScript
 from .policy import Policy
@@ -93,6 +94,8 @@ class Tracker:
         **unknown: Any,
     ) -> None:
         _refuse(unknown)
+        if not isinstance(page_script, bool):
+            raise TypeError(f"page_script must be True or False, got {page_script!r}")
         self._repository = _repository(repository, tracker_endpoint, api_key, batch)
         self._policy = Policy(
             app_name=app_name,
@@ -167,7 +170,9 @@ class Tracker:
         def page_script() -> flask.Response:
             answer = flask.Response(script.text, mimetype="text/javascript")
             # The address changes with the text. Private: a shared cache may sit in front of the app's log-in.
-            answer.headers["Cache-Control"] = f"private, max-age={_YEAR}, immutable"
+            # A worker of another version may be asked during an update: its text must not be kept.
+            asked = flask.request.args.get("v") == script.version
+            answer.headers["Cache-Control"] = f"private, max-age={_YEAR}, immutable" if asked else "no-store"
             return answer
 
         def seen() -> flask.Response:
@@ -254,11 +259,15 @@ class Tracker:
                 f"properties of event {name!r} must be at most {PROPERTIES_LIMIT} characters of JSON, got {len(text)}"
             )
         event = CustomEvent(str(uuid.uuid4()), name, time.time(), text)
-        seen = middleware.observation(flask.request.environ) if flask.has_request_context() else None
+        if not flask.has_request_context():
+            middleware.put(event)
+            return
+        environ = flask.request.environ
+        seen = middleware.observation(environ)
         if seen is not None:
             seen.custom = [*(seen.custom or ()), event]
         else:
-            middleware.put(event)
+            middleware.observe_custom(event, environ, current_user(middleware.asks, middleware.problem))
 
     def flush(self, timeout: float = 5.0) -> bool:
         """Wait until everything recorded before is stored; False where *timeout* seconds did not suffice."""

@@ -350,14 +350,26 @@ def test_a_views_time_is_the_requests_less_its_age(age: int, seconds: float) -> 
 
 
 def test_a_view_told_twice_has_one_id() -> None:
-    count = counting()
-    (first,) = count(report(told()))
-    (again,) = count(report(told(age=2000), received=NOON.timestamp() + 2))
-    (other,) = count(report(told(number=2)))
+    (first,) = counting()(report(told()))
+    (again,) = counting()(report(told(age=2000), received=NOON.timestamp() + 2))
+    (other,) = counting()(report(told(number=2)))
     assert first.id == again.id != other.id
     read = mark_of(mark(told()))
     assert read is not None
     assert first.id == read.view_id(read.views[0])
+
+
+def test_a_worker_counts_a_view_once_however_often_it_is_told() -> None:
+    count = counting()
+    assert len(count(report(told()))) == 1
+    assert count(report(told(age=2000))) == []
+    assert count.journal.read()[-1].why == "told before"
+
+
+@pytest.mark.parametrize("purpose", ["prefetch", "prefetch;prerender"])
+def test_a_page_that_is_prerendered_is_no_view_yet(purpose: str) -> None:
+    assert counting()(report(told(), purpose=purpose)) == []
+    assert [name for name, _ in short(counting()(navigation("/orders/7", purpose=purpose)))] == ["callback"]
 
 
 def test_with_a_mark_no_other_rule_counts() -> None:
@@ -918,8 +930,7 @@ def test_a_visitor_is_the_same_for_every_kind_of_event() -> None:
     "facts", [{"ip": "10.0.0.8"}, {"user_agent": CHROME + "x"}, {"received": NOON.timestamp() + 86_400}], ids=repr
 )
 def test_another_address_browser_or_day_is_another_visitor(facts: dict[str, Any]) -> None:
-    count = counting(Facts(key="secret"))
-    (one,), (other,) = count(report(told())), count(report(told(), **facts))
+    (one,), (other,) = (counting(Facts(key="secret"))(report(told(), **more)) for more in ({}, facts))
     assert one.data["visitor"] != other.data["visitor"]
 
 

@@ -28,12 +28,11 @@ def document(**facts: Any) -> Observation:
         pytest.param("prefetch", True, id="link-or-speculation-rules"),
         pytest.param("prefetch;prerender", True, id="prerender"),
         pytest.param("preview", True, id="safari"),
-        pytest.param(None, False, id="absent"),
-        pytest.param("", False, id="empty"),
+        pytest.param("", False, id="absent"),
         pytest.param("navigation", False, id="other"),
     ],
 )
-def test_a_stated_purpose_tells_a_prefetch(purpose: str | None, prefetch: bool) -> None:
+def test_a_stated_purpose_tells_a_prefetch(purpose: str, prefetch: bool) -> None:
     assert is_prefetch(document(purpose=purpose)) is prefetch
 
 

@@ -142,3 +142,30 @@ def test_whoever_is_named_has_three_texts(claims: object) -> None:
         if user is not None:
             assert all(isinstance(text, str) and text for text in (user.id, user.email, user.full_name))
             assert len(user.id) <= LIMIT
+
+
+class LoggedIn:
+    """As Flask-Login's users are."""
+
+    password_hash = "secret"
+
+    def get_id(self) -> str:
+        return "u7"
+
+    def __repr__(self) -> str:
+        return "LoggedIn(password_hash='secret')"
+
+
+@pytest.mark.parametrize(
+    ("claims", "user_id"),
+    [
+        pytest.param(LoggedIn(), "u7", id="flask-login"),
+        pytest.param(types.SimpleNamespace(id=7, password="secret"), "7", id="object-with-an-id"),
+        pytest.param(object(), None, id="object-without"),
+        pytest.param(types.SimpleNamespace(id=object()), None, id="object-with-an-odd-id"),
+        pytest.param({"id": object()}, None, id="odd-id"),
+    ],
+)
+def test_the_text_of_an_object_is_never_taken_for_an_id(claims: object, user_id: str | None) -> None:
+    user = user_of(claims)
+    assert (user.id if user else None) == user_id

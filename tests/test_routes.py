@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from typing import Any
 
 import pytest
@@ -133,3 +134,10 @@ def test_what_is_no_rule_is_refused_with_its_value(wrong: Any) -> None:
         ignore_rules(wrong)
     value = list(wrong) if isinstance(wrong, bytes) else wrong
     assert repr(value) in str(caught.value)
+
+
+def test_no_path_keeps_the_matching_busy() -> None:
+    matcher = route_matcher([{"path_template": "/a/<x>/<y>/<z>/edit", "path": "/a/1/2/3/edit"}])
+    started = time.process_time()
+    assert match_route(matcher, "/a" + "/" * 20_000 + "x") is None
+    assert time.process_time() - started < 0.5

@@ -339,6 +339,7 @@ def test_the_client_address_is_the_one_a_proxy_fix_inside_finds():
         pytest.param({"queue_size": -1}, ConfigurationError, "got -1", id="queue"),
         pytest.param({"ignore_callback": "f"}, ConfigurationError, r"write \['f'\]", id="one-callback"),
         pytest.param({"visitor_key": 5}, TypeError, "visitor_key", id="key"),
+        pytest.param({"page_script": "no"}, TypeError, "page_script must be True or False", id="script"),
     ],
 )
 def test_wrong_arguments_raise_at_construction(options, error, words):
@@ -580,6 +581,36 @@ def test_a_custom_event_in_a_callback_belongs_to_its_page_and_user():
     assert (event.data["path"], event.data["user_id"]) == ("/sales", "ana")
 
 
+def test_a_custom_event_in_another_route_belongs_to_its_user_and_to_the_page_it_came_from():
+    app = make_app()
+    app.server.secret_key = "k"
+    app.server.add_url_rule("/api/export", methods=["POST"], view_func=lambda: tracker.track("export") or "ok")
+    app, tracker, repository = tracked(app)
+    client = app.server.test_client()
+    with client.session_transaction() as session:
+        session["user"] = {"id": "ana"}
+    client.post("/api/export", headers={"Referer": "http://localhost/sales"})
+    (event,) = recorded(tracker, repository)
+    assert (event.event, event.data["user_id"], event.data["path"]) == ("export", "ana", "/sales")
+
+
+def test_what_clients_send_is_bounded_in_memory():
+    app, tracker, _ = tracked()
+    client = app.server.test_client()
+    client.get("/", headers={"Sec-Purpose": "x" * 7000, "X-Forwarded-For": "y" * 7000, "User-Agent": "z" * 7000})
+    body = {"output": "out.children", "outputs": {"id": "out", "property": "children"},
+            "inputs": [{"id": "btn", "property": "n_clicks", "value": 1}],
+            "changedPropIds": ["b" * 5000] * 50}  # fmt: skip
+    tracker._middleware._delivery._read = lambda seen: kept.append(seen) or []
+    kept = []
+    client.get("/", headers={"Sec-Purpose": "x" * 7000, "User-Agent": "z" * 7000})
+    client.post("/_dash-update-component", json=body)
+    assert tracker.flush(10)
+    for seen in kept:
+        texts = [value for value in vars(seen).values() if isinstance(value, str)]
+        assert sum(map(len, texts)) + sum(map(len, seen.call.changed if seen.call else ())) < 20_000
+
+
 def test_a_custom_event_outside_a_request_has_no_page():
     _, tracker, repository = tracked()
     tracker.track("nightly", when=object)
@@ -680,10 +711,13 @@ def test_a_raising_repository_never_reaches_a_request():
 
 def test_the_script_is_cacheable_for_good_and_its_address_changes_with_it():
     app, *_ = tracked()
-    response = app.server.test_client().get("/_dut/page.js")
+    client = app.server.test_client()
+    index = client.get("/").data.decode()
+    response = client.get(re.search(r'src="([^"]*_dut/page.js[^"]*)"', index)[1])
     assert "immutable" in response.headers["Cache-Control"]
+    assert client.get("/_dut/page.js?v=of-another-version").headers["Cache-Control"] == "no-store"
     assert "private" in response.headers["Cache-Control"]
-    assert len(response.data) < 5000
+    assert len(response.data) < 6500
 
 
 def test_the_tag_survives_a_custom_index():

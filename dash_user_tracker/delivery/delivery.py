@@ -7,6 +7,7 @@ import functools
 import itertools
 import logging
 import os
+import sys
 import threading
 import time
 import weakref
@@ -34,6 +35,9 @@ _LOG_PERIOD = 60.0
 
 #: Seconds between two looks at the pid.
 _PID_INTERVAL = 0.02
+
+#: Of multiprocessing and its likes (Dash runs background callbacks in them), where they are in use.
+_FINALIZERS = ("multiprocessing.util", "multiprocess.util", "billiard.util")
 
 _NOWHERE = -1  # no process has this pid
 
@@ -158,6 +162,8 @@ class Delivery(Generic[Item]):
         if now is None or not 0 <= now - process.looked < _PID_INTERVAL:
             process = self._current()
             process.looked = now or 0.0
+            if process.thread is not None and not process.thread.is_alive():
+                self._start(process)
         process.offered.add()
         queue = process.queue
         if process.closed or len(queue) >= self._queue_size or len(process.kilobytes) >= self._queue_kilobytes:
@@ -278,7 +284,7 @@ class Delivery(Generic[Item]):
         if process.pid != pid:
             process = self._processes.setdefault(pid, _Process(pid))
             self._process = process
-            for old in [key for key in self._processes if key != pid]:
+            for old in [key for key in list(self._processes) if key != pid]:
                 self._processes.pop(old, None)
         return process
 
@@ -294,6 +300,11 @@ class Delivery(Generic[Item]):
                 return True
             if process.thread is None:
                 atexit.register(self._at_exit)
+                for name in _FINALIZERS:
+                    module = sys.modules.get(name)
+                    if module is not None:
+                        # A child of theirs ends without atexit.
+                        module.Finalize(None, self._at_exit, exitpriority=100)
             thread = threading.Thread(target=self._work, args=(process,), name="dash-user-tracker", daemon=True)
             process.thread = thread
             thread.start()
