@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import functools
 import inspect
-import re
 from collections.abc import Callable, Container, Iterable
 from typing import Any, TypeVar, Union
 
 import attrs
 
-from .component_ids import Properties, text_of
+from .component_ids import Properties, text_of, without_hash
 from .navigation import is_poll
 from .request import CallbackRequest
 
 _MARK = "__dash_user_tracker_ignore__"
-_DUPLICATE = re.compile(r"@[0-9a-f]{32,64}")
 
 INITIAL = "initial"
 POLL = "poll"
@@ -80,7 +78,7 @@ class Callback:
     @classmethod
     def of(cls, output: str, spec: dict[str, Any]) -> Callback:
         """The callback under the key *output* of ``Dash.callback_map``."""
-        output = _DUPLICATE.sub("", output)
+        output = without_hash(output)
         layers = _layers(spec.get("callback"))
         function = layers[-1]
         name = getattr(function, "__qualname__", None) or getattr(function, "__name__", None)
@@ -172,12 +170,6 @@ def cause_of(
     if all(trigger in produced for trigger in call.changed):
         return USER if fresh else CASCADE
     return UNKNOWN if action == 0 else USER
-
-
-def outputs_of(output: str) -> list[str]:
-    """The ``id.property`` that a callback's key names."""
-    parts = output[2:-2].split("...") if output.startswith("..") and output.endswith("..") else [output]
-    return [_DUPLICATE.sub("", part) for part in parts if "." in part]
 
 
 def trigger_of(call: CallbackRequest) -> str | None:

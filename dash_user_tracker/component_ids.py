@@ -8,8 +8,23 @@ specification has ``["ALL"]``, ``["MATCH"]`` or ``["ALLSMALLER"]`` in the place 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable
 from typing import Any
+
+#: What ``allow_duplicate`` puts behind an output: a hash of the inputs, md5 or sha256 by Dash's version.
+_HASH = re.compile(r"@[0-9a-f]{32,64}")
+
+
+def without_hash(output: str) -> str:
+    """The key of a callback without what tells duplicates of an output apart."""
+    return _HASH.sub("", output)
+
+
+def outputs_of(output: str) -> list[str]:
+    """The ``id.property`` that a callback's key names."""
+    parts = output[2:-2].split("...") if output.startswith("..") and output.endswith("..") else [output]
+    return [without_hash(part) for part in parts if "." in part]
 
 
 def dictionary_of(identity: str) -> dict[str, Any] | None:

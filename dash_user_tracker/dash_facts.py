@@ -7,9 +7,9 @@ from typing import Any
 
 import dash
 
-from .callbacks import Callback, outputs_of
+from .callbacks import Callback
 from .classify import Surface
-from .component_ids import Properties, text_of
+from .component_ids import Properties, outputs_of, text_of
 from .navigation import canonical_output
 from .routes import Route, match_route, route_matcher
 

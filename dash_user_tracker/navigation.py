@@ -7,13 +7,13 @@ decided from what a client sent, so nothing raises: what cannot be read is None.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from .addresses import sound_text, wsgi_text
+from .component_ids import dictionary_of, fits, outputs_of, text_of
 from .request import TEXT_LIMIT, CallbackRequest, Observation
 
 _POLL = re.compile(r"(?:^|&)(?:cacheKey|job)=")
@@ -64,9 +64,7 @@ def _pathname(inputs: object, changed: tuple[str, ...]) -> str | None:
                 continue
         if not value.startswith("/"):
             continue
-        identity = item.get("id")
-        key = identity if isinstance(identity, str) else _dict_id(identity)
-        if _kept(f"{key}.{name}") in changed:
+        if _kept(f"{text_of(item.get('id'))}.{name}") in changed:
             return _kept(value)
         found = found or _kept(value)
     return found
@@ -83,14 +81,6 @@ def _flat(inputs: Iterable[object]) -> Iterable[dict[str, Any]]:
             yield item
         elif isinstance(item, list):
             yield from (inner for inner in item[:50] if isinstance(inner, dict))
-
-
-def _dict_id(identity: object) -> str:
-    # As the renderer writes it (stringifyId): sorted keys, no spaces.
-    try:
-        return json.dumps(identity, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    except (TypeError, ValueError, RecursionError):
-        return ""
 
 
 def navigated_path(call: CallbackRequest) -> str | None:
@@ -131,30 +121,13 @@ def canonical_output(specs: Iterable[Mapping[str, Any]], layout_ids: frozenset[s
 
 
 def _output_ids(output: str) -> list[str]:
-    parts = output[2:-2].split("...") if output.startswith("..") and output.endswith("..") else [output]
-    return [part.rpartition(".")[0].replace("\\.", ".") for part in parts if "." in part]
+    return [item.rpartition(".")[0].replace("\\.", ".") for item in outputs_of(output)]
 
 
 def _is_there(identity: str, layout_ids: frozenset[str]) -> bool:
     if identity in layout_ids:
         return True
-    pattern = _pattern(identity)
-    if pattern is None:
-        return False
-    return any(
-        known is not None
-        and known.keys() == pattern.keys()
-        and all(isinstance(value, list) or known[key] == value for key, value in pattern.items())
-        for known in map(_pattern, layout_ids)
+    pattern = dictionary_of(identity)
+    return pattern is not None and any(
+        known is not None and fits(pattern, known) for known in map(dictionary_of, layout_ids)
     )
-
-
-def _pattern(identity: str) -> dict[str, Any] | None:
-    """A dictionary id read; None for a plain one, which may begin with a brace as well."""
-    if not identity.startswith("{"):
-        return None
-    try:
-        found = json.loads(identity)
-    except ValueError:
-        return None
-    return found if isinstance(found, dict) else None

@@ -23,9 +23,9 @@ from dash_user_tracker.callbacks import (
     IgnoredCallbacks,
     cause_of,
     ignore_callback,
-    outputs_of,
     trigger_of,
 )
+from dash_user_tracker.component_ids import outputs_of
 from dash_user_tracker.request import CallbackRequest
 
 HASH = "0123456789abcdef" * 4

@@ -119,7 +119,7 @@ class Delivery(Generic[Item]):
         read: Callable[[Item], list[Event]],
         *,
         queue_size: int = 10_000,  # items; the newest is dropped and counted when it is full
-        queue_bytes: int = 16 << 20,  # the same bound in memory, for items of a kilobyte and more
+        queue_bytes: int = 16 << 20,  # the same bound in memory, for items of `_LARGE` bytes and more
         batch_size: int = 100,  # events handed over in one call
         interval: float = 1.0,  # seconds an event waits at most for its batch to fill
         shutdown_timeout: float = 3.0,  # seconds that ending the process may take
