@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from time import perf_counter, time
@@ -15,7 +16,7 @@ from .body import Tee
 from .callbacks import IgnoreCallback
 from .classify import CALLBACK, DOCUMENT, ROUTE, Surface, classify, classify_anywhere
 from .counting import Counting, DashFacts, Item
-from .delivery import Delivery
+from .delivery import Delivery, Spooling
 from .delivery.tally import Tally
 from .events import Event
 from .explain import Explanation
@@ -85,6 +86,8 @@ class TrackerMiddleware:
         release: str | None = None,
         environment: str | None = None,
         queue_size: int = 10_000,
+        spool: str | os.PathLike[str] | None = None,
+        durable: str | None = None,
     ) -> None:
         policy = Policy(
             app_name=app_name,
@@ -95,6 +98,8 @@ class TrackerMiddleware:
             release=release,
             environment=environment,
             queue_size=queue_size,
+            spool=spool,
+            durable=durable,
         )
         self._set_up(app, check_repository(ConsoleTrackerRepository() if repository is None else repository), policy)
 
@@ -125,7 +130,12 @@ class TrackerMiddleware:
             self._problem,
             scripted=binding.scripted if binding else False,
         )
-        self._delivery: Delivery[Item] = Delivery(repository, self._counting, queue_size=policy.queue_size)
+        self._delivery: Delivery[Item] = Delivery(
+            repository,
+            self._counting,
+            queue_size=policy.queue_size,
+            spool=spooling_of(policy),
+        )
         flask_app = _flask_behind(app)
         # Without Flask's own parsed body, a copy of what the app reads has to do.
         self._tees = flask_app is None
@@ -192,10 +202,13 @@ class TrackerMiddleware:
             self._problem("observe", error)
             return True
 
-    def _finish(self, seen: Observation, environ: Environ, body: Sequence[bytes] | None = None) -> None:
+    def _finish(
+        self, seen: Observation, environ: Environ, body: Sequence[bytes] | None = None, *, quiet: bool = False
+    ) -> None:
         """Hand the observation over, once, whatever ended the answer first.
 
-        The environ is read only now: a ProxyFix inside has put the client's address in.
+        The environ is read only now: a ProxyFix inside has put the client's address in. *quiet* in a finaliser,
+        which may interrupt any thread at any place: no lock is taken and none of the owner's code is run.
         """
         if seen.done:
             return
@@ -204,7 +217,7 @@ class TrackerMiddleware:
             seen.duration = perf_counter() - seen.started
             if body is not None:
                 seen.sent = len(body[0]) if len(body) == 1 else sum(map(len, body))
-            if not seen.hooked and self._ask is not None:
+            if not seen.hooked and self._ask is not None and not quiet:
                 self._ask_user(seen, environ)
             get = (seen.environ or environ).get
             seen.mount = mount = get("SCRIPT_NAME", "")
@@ -241,7 +254,7 @@ class TrackerMiddleware:
             seen.environ = seen.headers = None
             if size >= TEXT_LIMIT or seen.custom or seen.answer:
                 size = _cut(seen)
-            self._delivery.put(seen, size, seen.started)
+            self._delivery.put(seen, size, seen.started, quiet=quiet)
         except Exception as error:  # noqa: BLE001 - nothing of ours is raised into the app
             self._problem("observe", error)
 
@@ -344,8 +357,9 @@ class TrackerMiddleware:
 
         ``accepted``, ``delivered``, ``pending`` and ``dropped`` (by reason) count events, and
         ``accepted == delivered + pending + sum(dropped.values())``. ``queued`` counts
-        requests, ``last_success`` is in seconds since the epoch, ``problems`` counts
-        failures beside the app, by what failed.
+        requests, ``spool_bytes`` is what this process has on disk to deliver, ``adopted`` counts the
+        accepted events that came from the spool of processes that ended, ``last_success`` is in
+        seconds since the epoch, ``problems`` counts failures beside the app, by what failed.
         """
         problems = {reason: tally.read() for reason, tally in self._problems.copy().items()}
         return {**self._delivery.stats(), "problems": problems}
@@ -388,7 +402,7 @@ class _Answer:
 
     def __del__(self) -> None:
         # A test client may drop a stream without closing it.
-        self._done()
+        self._middleware._finish(self._seen, self._environ, quiet=True)
 
     def close(self) -> None:
         try:
@@ -434,6 +448,11 @@ def _cut(seen: Observation) -> int:
 def _server_name(environ: Environ) -> str:
     name, port = environ.get("SERVER_NAME") or "", environ.get("SERVER_PORT") or ""
     return f"{name}:{port}" if name and port not in ("", "80", "443") else name
+
+
+def spooling_of(policy: Policy) -> Spooling | None:
+    """The spool that the owner wants; `ConfigurationError` where it cannot work on this system."""
+    return Spooling(policy.spool, durable=policy.durable is not None) if policy.spool is not None else None
 
 
 def check_repository(repository: object) -> TrackerRepository:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -34,6 +35,8 @@ class Policy:
     release: str | None = None
     environment: str | None = None
     queue_size: int = 10_000
+    spool: str | os.PathLike[str] | None = None
+    durable: str | None = None
 
     def __attrs_post_init__(self) -> None:
         for name in ("app_name", "release", "environment"):
@@ -44,6 +47,12 @@ class Policy:
             raise TypeError(f"visitor_key must be bytes, a text or None, got a {type(self.visitor_key).__name__}")
         if isinstance(self.queue_size, bool) or not isinstance(self.queue_size, int) or self.queue_size < 1:
             raise ConfigurationError(f"queue_size must be a whole number of at least 1, got {self.queue_size!r}")
+        if self.spool is not None and not (isinstance(self.spool, (str, os.PathLike)) and os.fspath(self.spool)):
+            raise ConfigurationError(f"spool must be the path of a folder or None, got {self.spool!r}")
+        if self.durable not in (None, "request"):
+            raise ConfigurationError(f"durable must be 'request' or None, got {self.durable!r}")
+        if self.durable and self.spool is None:
+            raise ConfigurationError("durable='request' needs a folder to write to: give spool='/var/lib/app/usage'")
         if isinstance(self.ignore_callback, str):
             raise ConfigurationError(
                 f"ignore_callback must be a callable or a list of names, got the text {self.ignore_callback!r}: "

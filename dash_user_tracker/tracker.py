@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -21,7 +22,7 @@ from .errors import ConfigurationError
 from .events import CALLBACK, PAGE_VIEW, Event
 from .explain import Explanation
 from .flask_hook import current_user
-from .middleware import DashBinding, TrackerMiddleware, check_repository
+from .middleware import DashBinding, TrackerMiddleware, check_repository, spooling_of
 from .page_script import PageScript
 from .policy import Policy
 from .repositories.base import TrackerRepository
@@ -42,7 +43,7 @@ _EXTENSION = "dash_user_tracker"
 _YEAR = 365 * 24 * 3600
 
 #: Arguments with a meaning to come; refused, so that nobody relies on a silent one.
-_LATER = frozenset({"spool", "durable", "privacy", "before_send"})
+_LATER = frozenset({"privacy", "before_send"})
 
 
 class Tracker:
@@ -68,6 +69,9 @@ class Tracker:
       request with Flask's context; None means anonymous. The default reads the session.
     * *page_script*: without it pages are counted by the server alone, see the README.
     * *queue_size*: requests waiting for the repository; the newest is dropped when it is full.
+    * *spool*: a local folder for events on their way, at most 64 MB: what a process leaves there, even by
+      ``kill -9``, another one or the next start delivers. Its last 50 ms are in memory only, or
+      nothing with ``durable="request"``, which writes to the disk before each answer ends.
     * *visitor_key*: secret of the anonymous visitor id; the server's SECRET_KEY by default.
     * *release*, *environment*: texts put into every event.
 
@@ -87,6 +91,8 @@ class Tracker:
         user_provider: Callable[[], Any] | None = None,
         page_script: bool = True,
         queue_size: int = 10_000,
+        spool: str | os.PathLike[str] | None = None,
+        durable: str | None = None,
         batch: bool | None = None,
         visitor_key: bytes | str | None = None,
         release: str | None = None,
@@ -106,7 +112,10 @@ class Tracker:
             release=release,
             environment=environment,
             queue_size=queue_size,
+            spool=spool,
+            durable=durable,
         )
+        spooling_of(self._policy)  # a wrong folder is told here, and not when the app comes
         self._script = PageScript.read() if page_script else None
         self._app: dash.Dash | None = None
         self._facts: DashAppFacts | None = None

@@ -38,11 +38,22 @@ LAYERS = [
         "runs",
     },
     {"repositories", "repositories.console", "repositories.http", "repositories.memory", "repositories.sql"},
-    {"analytics", "delivery", "delivery.delivery", "delivery.retry", "delivery.tally"},
+    {
+        "analytics",
+        "delivery",
+        "delivery.delivery",
+        "delivery.process",
+        "delivery.reading",
+        "delivery.retry",
+        "delivery.sending",
+        "delivery.spool",
+        "delivery.tally",
+    },
     {"flask_hook", "middleware"},
     {"dash_facts", "tracker"},
     {"__main__", "cli", "demo", "doctor", "report", "terminal"},
 ]
+DELIVERY = {module for module in LAYERS[3] if module.startswith("delivery")}
 LAYER_OF = {module: number for number, layer in enumerate(LAYERS) for module in layer}
 
 
@@ -97,7 +108,18 @@ def test_imports_point_down_only(name):
         ("flask", {"demo", "doctor", "flask_hook", "tracker"}),
         ("requests", {"repositories.http"}),
         ("sqlalchemy", {"repositories.sql"}),
-        ("threading", {"analytics", "delivery.delivery", "delivery.tally", *LAYERS[2], *LAYERS[-1]}),
+        (
+            "threading",
+            {
+                "analytics",
+                "delivery.delivery",
+                "delivery.process",
+                "delivery.spool",
+                "delivery.tally",
+                *LAYERS[2],
+                *LAYERS[-1],
+            },
+        ),
         ("atexit", {"delivery.delivery"}),
     ],
 )

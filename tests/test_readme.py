@@ -94,7 +94,15 @@ def test_the_python_of_each_section_runs(
 
 
 def test_every_section_that_shows_python_is_run() -> None:
-    assert {"Use it", "Keep it", "Who it is", "In your tests", "When things fail", "In production"} <= set(SECTIONS)
+    assert {
+        "Use it",
+        "Keep it",
+        "Who it is",
+        "In your tests",
+        "When things fail",
+        "Lose nothing",
+        "In production",
+    } <= set(SECTIONS)
 
 
 def test_the_printed_event_has_the_keys_of_a_real_one(start: Callable[..., Program], tmp_path: Path) -> None:

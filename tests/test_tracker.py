@@ -326,7 +326,11 @@ def test_the_client_address_is_the_one_a_proxy_fix_inside_finds():
     [
         pytest.param({"ignore_routes": []}, TypeError, "ignore_route'", id="older-name"),
         pytest.param({"nonsense": 1}, TypeError, "unexpected keyword argument 'nonsense'", id="unknown"),
-        pytest.param({"spool": "/tmp"}, ConfigurationError, "reserved and not available yet", id="reserved"),
+        pytest.param({"privacy": "strict"}, ConfigurationError, "reserved and not available yet", id="reserved"),
+        pytest.param({"durable": "request"}, ConfigurationError, "needs a folder", id="durable-alone"),
+        pytest.param({"spool": "", "durable": "request"}, ConfigurationError, "path of a folder", id="no-folder"),
+        pytest.param({"spool": "x", "durable": "always"}, ConfigurationError, "'request' or None", id="durable"),
+        pytest.param({"spool": __file__}, ConfigurationError, "must be a folder, got the file", id="spool-file"),
         pytest.param({"api_key": "k"}, ConfigurationError, "tracker_endpoint", id="key-alone"),
         pytest.param(
             {"tracker_endpoint": "http://x", "repository": MemoryTrackerRepository()},
@@ -601,7 +605,7 @@ def test_what_clients_send_is_bounded_in_memory():
     body = {"output": "out.children", "outputs": {"id": "out", "property": "children"},
             "inputs": [{"id": "btn", "property": "n_clicks", "value": 1}],
             "changedPropIds": ["b" * 5000] * 50}  # fmt: skip
-    tracker._middleware._delivery._read = lambda seen: kept.append(seen) or []
+    tracker._middleware._delivery._reader._read = lambda seen: kept.append(seen) or []
     kept = []
     client.get("/", headers={"Sec-Purpose": "x" * 7000, "User-Agent": "z" * 7000})
     client.post("/_dash-update-component", json=body)

@@ -3,3 +3,4 @@
 from __future__ import annotations
 
 from .delivery import Delivery as Delivery
+from .spool import Spooling as Spooling

@@ -32,6 +32,11 @@ class TrackerRepository(abc.ABC):
     #: not use if it was forked in the middle of one; see `repositories.sql`.
     wait_before_fork: float = 0.0
 
+    @property
+    def destination(self) -> str:
+        """Names the store. Events that a spool keeps for one destination are not given to another."""
+        return f"{type(self).__module__}.{type(self).__qualname__}"
+
     def __new__(cls, *args: object, **kwargs: object) -> TrackerRepository:
         # Here and not in __init__: a subclass need not call ours.
         for name in ("save_event", "save_events"):

@@ -101,6 +101,10 @@ class HttpTrackerRepository(TrackerRepository):
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._where!r})"
 
+    @property
+    def destination(self) -> str:
+        return self._endpoint
+
     def close(self) -> None:
         pool = self._pools.pop(os.getpid(), None)
         if pool is not None and pool.session is not self._given:

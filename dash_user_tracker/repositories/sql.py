@@ -116,6 +116,10 @@ class SqlTrackerRepository(TrackerRepository):
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._url.render_as_string()!r})"
 
+    @property
+    def destination(self) -> str:
+        return self._url.render_as_string()
+
     def close(self) -> None:
         store = self._stores.pop(os.getpid(), None)
         if store is not None:

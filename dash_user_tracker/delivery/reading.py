@@ -1,0 +1,140 @@
+"""From the queue to events, in memory or on disk."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from typing import Generic
+
+from ..codec import encode_event
+from ..events import Event
+from .process import Batch, Item, Large, Process
+
+log = logging.getLogger("dash_user_tracker")
+
+#: Seconds after which a disk that took no events is tried again.
+_DISK_RETRY = 5.0
+
+
+class Reader(Generic[Item]):
+    """Turns queued items into events. *read* is never called by two threads of a process at once."""
+
+    def __init__(self, read: Callable[[Item], list[Event]], batch_size: int) -> None:
+        self._read = read
+        self._batch_size = batch_size
+
+    def batch(self, process: Process[Item]) -> Batch | None:
+        """The next events: what the disk would not take, or of the queue; None where there are none."""
+        with process.reading:
+            return process.held.popleft() if process.held else self._next(process)
+
+    def _next(self, process: Process[Item]) -> Batch | None:
+        """Events of the queue, at least a batch where there are so many."""
+        events: list[Event] = []
+        items = 0
+        while len(events) < self._batch_size:
+            try:
+                item = process.queue.popleft()
+            except IndexError:
+                break
+            if isinstance(item, Large):
+                for _ in range(item.kilobytes):
+                    process.kilobytes.popleft()
+                item = item.item
+            items += 1
+            events += self._events(process, item)
+        if events:
+            return Batch(events, items, since=time.monotonic())
+        process.skipped += items
+        return None
+
+    def _events(self, process: Process[Item], item: Item) -> list[Event]:
+        try:
+            found = self._read(item)
+        except Exception:
+            # A fault of ours must not stop those that follow.
+            log.exception("a request could not be read and is not counted")
+            process.dropped["unreadable"] += 1
+            return []
+        process.grown += len(found) - 1
+        return found
+
+    # -- with a spool ------------------------------------------------------------------------
+
+    def spool(self, process: Process[Item], timeout: float = -1) -> None:
+        """Move what is queued to the disk, waiting at most *timeout* seconds for another thread that does so.
+
+        What the disk does not take stays in memory.
+        """
+        if not process.reading.acquire(timeout=timeout):
+            return
+        try:
+            while time.monotonic() >= process.spool_after:
+                batch = process.held.popleft() if process.held else self._next(process)
+                if batch is None:
+                    return
+                self._write(process, batch)
+        finally:
+            process.reading.release()
+
+    def write(self, process: Process[Item], item: Item) -> bool:
+        """Put one item to the disk at once; False where the disk is not to be used now."""
+        with process.reading:
+            if time.monotonic() < process.spool_after:
+                return False
+            events = self._events(process, item)
+            if events:
+                self._write(process, Batch(events, 1, since=time.monotonic()))
+            else:
+                process.skipped += 1
+            return True
+
+    def keep(self, process: Process[Item], batches: list[Batch]) -> None:
+        """Put *batches* and all that is queued to the disk, however lately that failed."""
+        with process.reading:
+            process.held.extendleft(batches)
+            if not process.held or self._write(process, process.held.popleft()):
+                self.spool(process)
+
+    def _write(self, process: Process[Item], batch: Batch) -> bool:
+        assert process.spool is not None
+        lines = _lines(batch.events)
+        try:
+            dropped = process.spool.append(b"".join(lines), events=len(lines), items=batch.items) if lines else []
+        except BaseException as error:  # SystemExit too: gunicorn ends a request that takes too long with it
+            process.held.appendleft(batch)
+            if not isinstance(error, OSError):
+                raise
+            self._failed(process, error)
+            return False
+        if not lines:
+            process.skipped += batch.items
+        process.dropped["encode_error"] += len(batch.events) - len(lines)
+        for segment in dropped:
+            if segment.adopted:
+                process.grown += segment.events
+            process.dropped["spool_full"] += segment.events
+            process.skipped += segment.items
+        if process.spool_after:
+            process.spool_after = 0.0
+            log.info("events go to the spool again")
+        return True
+
+    def _failed(self, process: Process[Item], error: OSError) -> None:
+        first = process.spool_after == 0.0
+        process.spool_after = time.monotonic() + _DISK_RETRY
+        process.last_error = f"spool: {error.strerror or error}"
+        if first:
+            log.warning("the spool takes no events (%s); they are kept in memory", error.strerror or error)
+
+
+def _lines(events: list[Event]) -> list[bytes]:
+    """The events as lines of JSON, without those that cannot be."""
+    lines = []
+    for event in events:
+        try:
+            lines.append(encode_event(event).encode() + b"\n")
+        except (TypeError, ValueError, RecursionError) as error:
+            log.warning("an event is no JSON and is lost: %s", type(error).__name__)
+    return lines
