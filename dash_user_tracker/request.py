@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import attrs
@@ -85,8 +86,13 @@ class Observation:
     @property
     def status_code(self) -> int:
         """The HTTP status, 0 where the app sent none that can be read."""
-        code = self.status[:3]
-        return int(code) if code.isascii() and code.isdigit() else 0
+        return _code(self.status) if isinstance(self.status, str) else 0
+
+
+@functools.lru_cache(64)
+def _code(status: str) -> int:
+    code = status[:3]
+    return int(code) if code.isascii() and code.isdigit() else 0
 
 
 @attrs.frozen
