@@ -13,7 +13,6 @@ from typing import Any
 from .errors import DecodeError
 from .events import Event
 
-
 #: ``json.dumps`` with arguments makes an encoder for each call.
 _STRICT = json.JSONEncoder(separators=(",", ":"), default=str, allow_nan=False)
 

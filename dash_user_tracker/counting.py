@@ -140,9 +140,7 @@ class Counting:
         self.journal.add(item.received, item.kind, page.path, item.status_code, names, self._why)
         return events + self._abandoned(item.received)
 
-    def _request(
-        self, seen: Observation, call: CallbackRequest | None, page: _Page, mark: Mark | None
-    ) -> list[Event]:
+    def _request(self, seen: Observation, call: CallbackRequest | None, page: _Page, mark: Mark | None) -> list[Event]:
         if seen.kind == DOCUMENT:
             return self._document(seen, page)
         if seen.kind == CALLBACK:
@@ -273,9 +271,7 @@ class Counting:
 
     # -- callback runs -----------------------------------------------------------------
 
-    def _callback(
-        self, seen: Observation, call: CallbackRequest | None, page: _Page, mark: Mark | None
-    ) -> list[Event]:
+    def _callback(self, seen: Observation, call: CallbackRequest | None, page: _Page, mark: Mark | None) -> list[Event]:
         if not (200 <= seen.status_code < 300 or seen.status_code >= 500):
             return self._nothing("refused or malformed: nothing ran")
         if self._dash is not None and seen.endpoint is not None and not self._dash.is_callback(seen.endpoint):

@@ -103,6 +103,10 @@ class CallbackRequest:
     changed: tuple[str, ...]  # "id.property" of what triggered it, empty on an initial call
     pathname: str | None = None  # value of the changed (else of any) input ``*.pathname`` or ``*.href``
 
+    def size(self) -> int:
+        """In characters."""
+        return len(self.output) + sum(map(len, self.changed)) + len(self.pathname or "")
+
 
 @attrs.frozen
 class ErrorPlace:
