@@ -130,6 +130,7 @@ class Counting:
         if isinstance(item, CustomEvent):
             return [self._outside(item)]
         self._why = ""
+        item.leave_texts()
         mark = mark_of(item.mark) if self._dash is not None else None
         call = (item.call or _parsed(item.body)) if item.kind == CALLBACK else None
         page = self._document_page(item) if item.kind == DOCUMENT else self._page_of(item, call, mark)

@@ -156,10 +156,12 @@ class TrackerMiddleware:
         if self._tees and kind == CALLBACK:
             seen.tee = _tee(environ)
 
-        def observed(status: str, headers: list[tuple[str, str]], /, *rest: Any, **kwargs: Any) -> Any:
-            seen.status = status
-            seen.headers = headers
-            return start_response(status, headers, *rest, **kwargs)
+        def observed(*said: Any, **named: Any) -> Any:
+            if len(said) > 1:
+                seen.status, seen.headers = said[:2]
+            else:  # against PEP 3333, but servers put up with their own names
+                seen.status, seen.headers = named.get("status", ""), named.get("headers")
+            return start_response(*said, **named)
 
         try:
             body = self._app(environ, observed)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import operator
 from typing import Any
 
 import attrs
@@ -83,10 +84,39 @@ class Observation:
     custom: list[CustomEvent] | None = None  # made by the app while it answered
     done: bool = False
 
+    def leave_texts(self) -> None:
+        """Take out what is no text: the environ of an odd server may hold anything."""
+        found = _texts(self)
+        try:
+            "".join([value for value in found if value is not None])
+        except TypeError:
+            for name, value in zip(_TEXTS, found):
+                if value is not None and not isinstance(value, str):
+                    del self.__dict__[name]  # which leaves the default
+
     @property
     def status_code(self) -> int:
         """The HTTP status, 0 where the app sent none that can be read."""
         return _code(self.status) if isinstance(self.status, str) else 0
+
+
+#: Attributes of an `Observation` that are copied from the environ.
+_TEXTS = (
+    "path",
+    "mount",
+    "query",
+    "scheme",
+    "host",
+    "ip",
+    "user_agent",
+    "referrer",
+    "fetch_dest",
+    "fetch_site",
+    "purpose",
+    "mark",
+    "request_bytes",
+)
+_texts = operator.attrgetter(*_TEXTS)
 
 
 @functools.lru_cache(64)
