@@ -101,7 +101,7 @@ class Forking(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.open = contextlib.ExitStack()
-        self.open.enter_context(mock.patch.object(delivery, "retry_delay", lambda attempt, retry_after=None: 0.001))
+        self.open.enter_context(mock.patch.object(delivery, "retry_delay", return_value=0.001))
         self.open.enter_context(mock.patch.object(delivery.log, "disabled", True))
         folder = self.open.enter_context(tempfile.TemporaryDirectory())
         self.wire = Wire(Path(folder) / "wire")
