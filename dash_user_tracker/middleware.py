@@ -186,10 +186,11 @@ class TrackerMiddleware:
         client that never reads its answer counts, too. A file is left to the server's sendfile.
         """
         try:
-            length = next((value for name, value in seen.headers or () if name.lower() == "content-length"), None)
-            if length is not None:
-                seen.sent = int(length)
-            return length is not None or type(body) is environ.get("wsgi.file_wrapper")
+            for name, value in seen.headers or ():
+                if name == "Content-Length" or name.lower() == "content-length":
+                    seen.sent = int(value)
+                    return True
+            return type(body) is environ.get("wsgi.file_wrapper")
         except Exception as error:  # noqa: BLE001 - an app that breaks WSGI's rules is its server's business
             self._problem("observe", error)
             return True
