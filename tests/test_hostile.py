@@ -472,8 +472,17 @@ TAG_TEXT = b'<script src="/_dut/page.js?v=0123456789ab"></script>'
 def test_nothing_of_ours_failed_meanwhile(served):
     """Last: what the corpus above left behind."""
     for kind in ("tracked", "scripted"):
-        stats = json.loads(converse(served.ports[kind], message("/own-stats"), 60).partition(b"\r\n\r\n")[2])
-        assert stats["flushed"] is True
-        assert (stats["problems"], stats["dropped"], stats["pending"]) == ({}, {}, 0)
-        assert stats["accepted"] == stats["delivered"]
+        stats = stats_of(served.ports[kind])
+        deadline = time.monotonic() + 30
+        while stats["pending"]:  # a server may still be busy with a client that hung up
+            assert time.monotonic() < deadline
+            stats = stats_of(served.ports[kind])
+        assert (stats["problems"], stats["dropped"]) == ({}, {})
+        assert stats["accepted"] == stats["delivered"] > 0
     assert "dash_user_tracker" not in re.sub(r'File "[^"]*"', "", served.program.output())
+
+
+def stats_of(port):
+    stats = json.loads(converse(port, message("/own-stats"), patience=60).partition(b"\r\n\r\n")[2])
+    assert stats["flushed"] is True
+    return stats
