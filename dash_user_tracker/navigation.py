@@ -96,7 +96,7 @@ def navigated_path(call: CallbackRequest) -> str | None:
 
 def is_poll(query: str) -> bool:
     """The request asks for a running background callback (``cacheKey``, ``job``; Dash's ``background_callback``)."""
-    return _POLL.search(query) is not None
+    return "=" in query and _POLL.search(query) is not None
 
 
 def canonical_output(specs: Iterable[Mapping[str, Any]], layout_ids: frozenset[str] | None) -> str | None:
