@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from urllib.parse import quote, unquote
 
@@ -24,12 +25,14 @@ def sound_text(value: str) -> str:
     return value if value.isascii() else _SURROGATE.sub("\ufffd", value)
 
 
+@functools.lru_cache(256)
 def split_address(address: str) -> tuple[str, str]:
     """Decoded path and raw query of an address as the browser writes it."""
     path, _, query = address.partition("#")[0].partition("?")
     return unquote(path, errors="replace"), query
 
 
+@functools.lru_cache(256)
 def encode_path(path: str) -> str:
     """A decoded path as it stands in a URL."""
     return quote(path, safe="/:@!$&'()*+,;=~-._")
@@ -46,6 +49,7 @@ def below(path: str, prefix: str) -> str | None:
     return path[len(bare) :] if path.startswith(bare + "/") else None
 
 
+@functools.lru_cache(256)
 def is_local(host: str) -> bool:
     """The host is this machine's own name: browsers trust such an origin without TLS."""
     return not host or _LOCAL_HOST.fullmatch(host) is not None

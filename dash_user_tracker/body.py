@@ -7,12 +7,14 @@ from typing import Any
 #: Bytes; a longer body is not copied at all.
 LIMIT = 64 << 10
 
+_UNSAID = object()
+
 
 class Tee:
     """``wsgi.input`` (PEP 3333, "Input and Error Streams") that keeps what passes through it.
 
     Lengths, chunking and errors stay the server's business: nothing is read that the app
-    does not read.
+    does not read, and each call reaches the server's stream with the arguments the app gave.
     """
 
     __slots__ = ("_kept", "_stream")
@@ -24,18 +26,22 @@ class Tee:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
 
-    def read(self, *args: Any) -> Any:
-        data = self._stream.read(*args)
+    def read(self, size: Any = _UNSAID, /, *args: Any, **kwargs: Any) -> Any:
+        # The usual call first: to pass any arguments on takes three times as long.
+        if size is not _UNSAID and not args and not kwargs:
+            data = self._stream.read(size)
+        else:
+            data = self._stream.read(*(() if size is _UNSAID else (size, *args)), **kwargs)
         self._kept.append(data)
         return data
 
-    def readline(self, *args: Any) -> Any:
-        line = self._stream.readline(*args)
+    def readline(self, *args: Any, **kwargs: Any) -> Any:
+        line = self._stream.readline(*args, **kwargs)
         self._kept.append(line)
         return line
 
-    def readlines(self, *args: Any) -> Any:
-        lines = self._stream.readlines(*args)
+    def readlines(self, *args: Any, **kwargs: Any) -> Any:
+        lines = self._stream.readlines(*args, **kwargs)
         self._kept += lines
         return lines
 
@@ -43,6 +49,20 @@ class Tee:
         for line in self._stream:
             self._kept.append(line)
             yield line
+
+    # Python looks these up on the type, so `__getattr__` does not see them.
+
+    def __next__(self) -> Any:
+        line = next(self._stream)
+        self._kept.append(line)
+        return line
+
+    def __enter__(self) -> Any:
+        self._stream.__enter__()
+        return self
+
+    def __exit__(self, *error: Any) -> Any:
+        return self._stream.__exit__(*error)
 
     def content(self) -> bytes | None:
         """What was read; None where it was nothing, or more than its length had announced."""

@@ -163,13 +163,22 @@ def cause_of(
         return POLL
     if not call.changed:
         return INITIAL
-    if all(trigger.endswith(".n_intervals") for trigger in call.changed):
-        return TIMER
-    if any(trigger.endswith(_ADDRESS) for trigger in call.changed):
-        return NAVIGATION
-    if all(trigger in produced for trigger in call.changed):
+    kind = _kind_of(call.changed)
+    if kind is not None:
+        return kind
+    if all(map(produced.__contains__, call.changed)):
         return USER if fresh else CASCADE
     return UNKNOWN if action == 0 else USER
+
+
+def _kind_of(changed: tuple[str, ...]) -> str | None:
+    """What the names of the properties alone tell, None where they tell nothing."""
+    timers = 0
+    for trigger in changed:
+        if trigger.endswith(_ADDRESS):
+            return NAVIGATION
+        timers += trigger.endswith(".n_intervals")
+    return TIMER if timers == len(changed) else None
 
 
 def trigger_of(call: CallbackRequest) -> str | None:

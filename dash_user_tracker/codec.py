@@ -13,6 +13,9 @@ from typing import Any
 from .errors import DecodeError
 from .events import Event
 
+#: ``json.dumps`` with arguments makes an encoder for each call.
+_STRICT = json.JSONEncoder(separators=(",", ":"), default=str, allow_nan=False)
+
 
 def to_json(document: object) -> str:
     """Compact JSON; a value JSON does not know becomes its ``str``.
@@ -20,7 +23,7 @@ def to_json(document: object) -> str:
     NaN and infinities, which RFC 8259 does not allow, become null.
     """
     try:
-        return json.dumps(document, separators=(",", ":"), default=str, allow_nan=False)
+        return _STRICT.encode(document)
     except ValueError:
         return json.dumps(_finite(document), separators=(",", ":"), default=str)
 

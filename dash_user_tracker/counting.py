@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import uuid
 from collections import OrderedDict
 from collections.abc import Callable, Container
 from datetime import datetime, timezone
@@ -15,7 +14,7 @@ from .addresses import below, encode_path, split_address, wsgi_text
 from .callbacks import NOISE, Callback, IgnoredCallbacks, cause_of, trigger_of
 from .classify import CALLBACK, DOCUMENT, REPORT, ROUTE
 from .documents import is_prefetch, is_robot, left_to_script
-from .events import ANONYMOUS, PAGE_KEYS, PAGE_VIEW, Event
+from .events import ANONYMOUS, PAGE_KEYS, PAGE_VIEW, Event, new_id
 from .events import CALLBACK as CALLBACK_EVENT
 from .explain import Journal
 from .hints import Hints
@@ -131,20 +130,22 @@ class Counting:
         if isinstance(item, CustomEvent):
             return [self._outside(item)]
         self._why = ""
+        item.leave_texts()
         mark = mark_of(item.mark) if self._dash is not None else None
-        events = self._request(item, mark)
+        call = (item.call or _parsed(item.body)) if item.kind == CALLBACK else None
+        page = self._document_page(item) if item.kind == DOCUMENT else self._page_of(item, call, mark)
+        events = self._request(item, call, page, mark)
         if item.custom:
-            events = events + self._custom(item, mark)
-        page = self._document_page(item) if item.kind == DOCUMENT else self._page_of(item, item.call, mark)
+            events = events + self._custom(item, page)
         names = [event.event for event in events]
         self.journal.add(item.received, item.kind, page.path, item.status_code, names, self._why)
         return events + self._abandoned(item.received)
 
-    def _request(self, seen: Observation, mark: Mark | None) -> list[Event]:
+    def _request(self, seen: Observation, call: CallbackRequest | None, page: _Page, mark: Mark | None) -> list[Event]:
         if seen.kind == DOCUMENT:
-            return self._document(seen)
+            return self._document(seen, page)
         if seen.kind == CALLBACK:
-            return self._callback(seen, mark)
+            return self._callback(seen, call, page, mark)
         if seen.kind == ROUTE:
             return self._nothing("a route beside the Dash app")
         if seen.kind == REPORT:
@@ -157,14 +158,13 @@ class Counting:
 
     # -- page views ------------------------------------------------------------------
 
-    def _document(self, seen: Observation) -> list[Event]:
+    def _document(self, seen: Observation, page: _Page) -> list[Event]:
         if seen.status_code // 100 != 2:
             return self._nothing("an error or a redirect is no page")
         if not seen.html:
             return self._nothing("not HTML")
         if is_prefetch(seen):
             return self._nothing("fetched ahead, not shown")
-        page = self._document_page(seen)
         if self._dash is None:
             if seen.fetch_dest not in (None, "document"):
                 return self._nothing(f"fetched as {seen.fetch_dest}, not as a page")
@@ -272,18 +272,17 @@ class Counting:
 
     # -- callback runs -----------------------------------------------------------------
 
-    def _callback(self, seen: Observation, mark: Mark | None) -> list[Event]:
+    def _callback(self, seen: Observation, call: CallbackRequest | None, page: _Page, mark: Mark | None) -> list[Event]:
         if not (200 <= seen.status_code < 300 or seen.status_code >= 500):
             return self._nothing("refused or malformed: nothing ran")
         if self._dash is not None and seen.endpoint is not None and not self._dash.is_callback(seen.endpoint):
             return self._nothing("a route beside the Dash app")
-        call = seen.call or _parsed(seen.body)
         views = self._views(seen, mark) if mark else self._navigation(seen, call) if call else []
         if call is None:
             return views or self._nothing("the body names no callback")
-        return views + self._run(seen, call, mark)
+        return views + self._run(seen, call, page, mark)
 
-    def _run(self, seen: Observation, call: CallbackRequest, mark: Mark | None) -> list[Event]:
+    def _run(self, seen: Observation, call: CallbackRequest, page: _Page, mark: Mark | None) -> list[Event]:
         """The event of one server execution; none for the requests that a background run is made of but the last."""
         jobs = cancelled_jobs(seen.query)
         if jobs:
@@ -299,8 +298,8 @@ class Counting:
                 return self._nothing("asks to cancel a background callback")
         polled_run = polled(seen.query)
         if polled_run is not None:
-            return self._poll(seen, call, mark, callback, polled_run)
-        data = self._run_data(seen, call, mark, callback)
+            return self._poll(seen, call, page, mark, callback, polled_run)
+        data = self._run_data(seen, call, page, mark, callback)
         if data is None:
             return []
         begun = started(seen.answer)
@@ -311,7 +310,13 @@ class Counting:
         return [_event(CALLBACK_EVENT, seen.received, data)]
 
     def _poll(
-        self, seen: Observation, call: CallbackRequest, mark: Mark | None, callback: Callback | None, handle: Handle
+        self,
+        seen: Observation,
+        call: CallbackRequest,
+        page: _Page,
+        mark: Mark | None,
+        callback: Callback | None,
+        handle: Handle,
     ) -> list[Event]:
         run_id = handle.run_id(mark.page_load if mark else None)
         outcome = ending(seen.status_code, seen.answer)
@@ -324,7 +329,7 @@ class Counting:
         if outcome == NO_UPDATE and ((mark is not None and mark.cancelled) or (run is not None and run.cancelled)):
             outcome = CANCELLED
         if run is None:  # it began in another worker: the page script knows how long ago
-            data = self._run_data(seen, call, mark, callback, poll=True)
+            data = self._run_data(seen, call, page, mark, callback, poll=True)
             if data is None:
                 return []
             age = mark.run_age if mark else None
@@ -360,6 +365,7 @@ class Counting:
         self,
         seen: Observation,
         call: CallbackRequest,
+        page: _Page,
         mark: Mark | None,
         callback: Callback | None,
         *,
@@ -376,7 +382,7 @@ class Counting:
         if cause in NOISE:
             self._why = self._why or f"{cause} runs are left out"
             return None
-        data = self._data(seen, self._page_of(seen, call, mark))
+        data = self._data(seen, page)
         if data is None:
             self._why = "the page is left out by ignore_route, or outside of the app"
             return None
@@ -421,9 +427,8 @@ class Counting:
 
     # -- custom events -------------------------------------------------------------------
 
-    def _custom(self, seen: Observation, mark: Mark | None) -> list[Event]:
+    def _custom(self, seen: Observation, page: _Page) -> list[Event]:
         """The app's own events, made while it answered this request."""
-        page = self._document_page(seen) if seen.kind == DOCUMENT else self._page_of(seen, seen.call, mark)
         data = self._data(seen, page)
         if data is None:
             return []
@@ -514,7 +519,7 @@ def _is_new(known: OrderedDict[str, None], event_id: str) -> bool:
 
 def _event(name: str, seconds: float, data: dict[str, Any], event_id: str | None = None) -> Event:
     when = datetime.fromtimestamp(seconds, timezone.utc)
-    return Event(id=event_id or str(uuid.uuid4()), event=name, timestamp=when, data=data)
+    return Event(id=event_id or new_id(), event=name, timestamp=when, data=data)
 
 
 def _count(text: str | None) -> int | None:

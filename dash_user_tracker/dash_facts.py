@@ -37,17 +37,17 @@ class DashAppFacts:
         return title if isinstance(title, str) else None
 
     def prefix(self) -> str:
-        return str(self._app.config.requests_pathname_prefix)
+        return str(self._app.config["requests_pathname_prefix"])
 
     def routes_prefix(self) -> str:
-        return str(self._app.config.routes_pathname_prefix)
+        return str(self._app.config["routes_pathname_prefix"])
 
     def is_page(self, endpoint: str) -> bool:
-        prefix = self._app.config.routes_pathname_prefix
+        prefix = self.routes_prefix()
         return endpoint in (prefix, prefix + "<path:path>")
 
     def is_callback(self, endpoint: str) -> bool:
-        return endpoint == str(self._app.config.routes_pathname_prefix) + "_dash-update-component"
+        return endpoint == self.routes_prefix() + "_dash-update-component"
 
     def visitor_key(self) -> bytes | str | None:
         key = getattr(self._app.server, "secret_key", None)

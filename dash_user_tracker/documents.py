@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 
 from .addresses import is_local
@@ -19,6 +20,7 @@ def is_prefetch(observation: Observation) -> bool:
     return "prefetch" in observation.purpose or "preview" in observation.purpose
 
 
+@functools.lru_cache(512)
 def is_robot(user_agent: str | None) -> bool:
     """The User-Agent is not a browser's, or it names a robot."""
     return not user_agent or not user_agent.startswith("Mozilla/") or _ROBOT.search(user_agent) is not None

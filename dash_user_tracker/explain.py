@@ -12,6 +12,9 @@ import attrs
 #: Requests that are remembered.
 REMEMBERED = 200
 
+#: Characters of a page or a reason that are.
+_LONGEST = 200
+
 
 @attrs.frozen
 class Explained:
@@ -81,20 +84,26 @@ class Journal:
     """Keeps the last `REMEMBERED` rows; written by the worker, read from any thread."""
 
     def __init__(self) -> None:
-        self._rows: deque[Explained] = deque(maxlen=REMEMBERED)
+        self._rows: deque[tuple[float, str, str, int, Sequence[str], str]] = deque(maxlen=REMEMBERED)
 
     def add(self, received: float, kind: str, page: str, status: int, counted: Sequence[str], why: str) -> None:
-        when = datetime.fromtimestamp(received, timezone.utc)
-        # A client's text may hold what a terminal obeys.
-        self._rows.append(Explained(when, kind, _printable(page), status, tuple(counted), _printable(why)))
+        # Put into words only when somebody reads it.
+        self._rows.append((received, kind, page[:_LONGEST], status, counted, why[:_LONGEST]))
 
     def read(self) -> Explanation:
         while True:
             try:
-                return Explanation(list(self._rows))
+                rows = list(self._rows)
             except RuntimeError:  # the worker added a row meanwhile
                 continue
+            return Explanation([_explained(*row) for row in rows])
+
+
+def _explained(received: float, kind: str, page: str, status: int, counted: Sequence[str], why: str) -> Explained:
+    when = datetime.fromtimestamp(received, timezone.utc)
+    # A client's text may hold what a terminal obeys.
+    return Explained(when, kind, _printable(page), status, tuple(counted), _printable(why))
 
 
 def _printable(text: str) -> str:
-    return "".join(character if character.isprintable() else "\ufffd" for character in text[:200])
+    return "".join(character if character.isprintable() else "\ufffd" for character in text)

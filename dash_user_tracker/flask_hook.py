@@ -49,10 +49,11 @@ def install(server: flask.Flask, key: str, ask: Ask | None, problem: Problem) ->
             problem("hook", fault)
 
     def answered(response: flask.Response) -> flask.Response:
-        seen = flask.request.environ.get(key)
+        environ = flask.request._get_current_object().environ  # type: ignore[attr-defined]
+        seen = environ.get(key)
         if seen is not None and seen.kind == CALLBACK and not seen.done:
             try:
-                seen.answer = _background_answer(response)
+                seen.answer = _background_answer(response, "cacheKey=" in environ.get("QUERY_STRING", ""))
             except Exception as fault:  # noqa: BLE001 - nothing of ours reaches the app
                 problem("hook", fault)
         return response
@@ -82,14 +83,14 @@ def _fill(seen: Observation, request: flask.Request, error: BaseException | None
         seen.error = ErrorPlace.of(error)
 
 
-def _background_answer(response: flask.Response) -> bytes | None:
-    """What an answer says about a background run, as JSON; None, mostly, where it is no such answer."""
-    if response.status_code != 200 or not response.is_sequence:
-        return None
+def _background_answer(response: flask.Response, poll: bool) -> bytes | None:
+    """What an answer (to a *poll*) says about a background run, as JSON; None, mostly, where it is no such answer."""
     chunks: Any = response.response
+    if response.status_code != 200 or not isinstance(chunks, (list, tuple)):
+        return None
     content: bytes = chunks[0] if len(chunks) == 1 else b"".join(chunks)
-    poll = "cacheKey=" in flask.request.query_string.decode("latin-1")
-    encoding = response.headers.get("Content-Encoding")
+    # JSON as it is needs no look at the headers, which takes as long as all the rest.
+    encoding = None if content[:1] == b"{" else response.headers.get("Content-Encoding")
     if encoding is not None:
         if not poll and len(content) > _ANSWER_LIMIT:
             return None

@@ -166,10 +166,12 @@ class TrackerMiddleware:
         if self._tees and kind == CALLBACK:
             seen.tee = _tee(environ)
 
-        def observed(status: str, headers: list[tuple[str, str]], /, *rest: Any, **kwargs: Any) -> Any:
-            seen.status = status
-            seen.headers = headers
-            return start_response(status, headers, *rest, **kwargs)
+        def observed(*said: Any, **named: Any) -> Any:
+            if len(said) > 1:
+                seen.status, seen.headers = said[:2]
+            else:  # against PEP 3333, but servers put up with their own names
+                seen.status, seen.headers = named.get("status", ""), named.get("headers")
+            return start_response(*said, **named)
 
         try:
             body = self._app(environ, observed)
@@ -194,10 +196,11 @@ class TrackerMiddleware:
         client that never reads its answer counts, too. A file is left to the server's sendfile.
         """
         try:
-            length = next((value for name, value in seen.headers or () if name.lower() == "content-length"), None)
-            if length is not None:
-                seen.sent = int(length)
-            return length is not None or type(body) is environ.get("wsgi.file_wrapper")
+            for name, value in seen.headers or ():
+                if name == "Content-Length" or name.lower() == "content-length":
+                    seen.sent = int(value)
+                    return True
+            return type(body) is environ.get("wsgi.file_wrapper")
         except Exception as error:  # noqa: BLE001 - an app that breaks WSGI's rules is its server's business
             self._problem("observe", error)
             return True

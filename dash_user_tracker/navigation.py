@@ -7,6 +7,7 @@ decided from what a client sent, so nothing raises: what cannot be read is None.
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -24,13 +25,16 @@ _ADDRESS_PROPERTIES = (".pathname", ".href")
 
 def referred_path(observation: Observation) -> str | None:
     """The decoded path of the page a request came from by its Referer, None where that names another host."""
-    if not observation.referrer:
-        return None
+    return _path_below(observation.referrer, observation.host) if observation.referrer else None
+
+
+@functools.lru_cache(256)
+def _path_below(referrer: str, host: str) -> str | None:
     try:
-        parts = urlsplit(observation.referrer)
+        parts = urlsplit(referrer)
     except ValueError:
         return None
-    if observation.host and parts.netloc != observation.host:
+    if host and parts.netloc != host:
         return None
     return unquote(wsgi_text(parts.path) or "/", errors="replace")
 
@@ -92,7 +96,7 @@ def navigated_path(call: CallbackRequest) -> str | None:
 
 def is_poll(query: str) -> bool:
     """The request asks for a running background callback (``cacheKey``, ``job``; Dash's ``background_callback``)."""
-    return _POLL.search(query) is not None
+    return "=" in query and _POLL.search(query) is not None
 
 
 def canonical_output(specs: Iterable[Mapping[str, Any]], layout_ids: frozenset[str] | None) -> str | None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import hmac
-from datetime import datetime, timezone
+from datetime import date, datetime, timezone
 
 
 def visitor_id(
@@ -22,6 +23,11 @@ def visitor_id(
     """
     if not key or not ip:
         return None
-    text = "|".join((when.astimezone(timezone.utc).strftime("%Y-%m-%d"), app_name or "", ip, user_agent or ""))
     secret = key.encode("utf-8") if isinstance(key, str) else key
+    return _digest(secret, when.astimezone(timezone.utc).date(), app_name or "", ip, user_agent or "")
+
+
+@functools.lru_cache(4096)
+def _digest(secret: bytes, day: date, app_name: str, ip: str, user_agent: str) -> str:
+    text = "|".join((day.isoformat(), app_name, ip, user_agent))
     return hmac.new(secret, text.encode("utf-8", "replace"), hashlib.sha256).hexdigest()[:16]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import operator
 from typing import Any
 
 import attrs
@@ -82,11 +84,45 @@ class Observation:
     custom: list[CustomEvent] | None = None  # made by the app while it answered
     done: bool = False
 
+    def leave_texts(self) -> None:
+        """Take out what is no text: the environ of an odd server may hold anything."""
+        found = _texts(self)
+        try:
+            "".join([value for value in found if value is not None])
+        except TypeError:
+            for name, value in zip(_TEXTS, found):
+                if value is not None and not isinstance(value, str):
+                    del self.__dict__[name]  # which leaves the default
+
     @property
     def status_code(self) -> int:
         """The HTTP status, 0 where the app sent none that can be read."""
-        code = self.status[:3]
-        return int(code) if code.isascii() and code.isdigit() else 0
+        return _code(self.status) if isinstance(self.status, str) else 0
+
+
+#: Attributes of an `Observation` that are copied from the environ.
+_TEXTS = (
+    "path",
+    "mount",
+    "query",
+    "scheme",
+    "host",
+    "ip",
+    "user_agent",
+    "referrer",
+    "fetch_dest",
+    "fetch_site",
+    "purpose",
+    "mark",
+    "request_bytes",
+)
+_texts = operator.attrgetter(*_TEXTS)
+
+
+@functools.lru_cache(64)
+def _code(status: str) -> int:
+    code = status[:3]
+    return int(code) if code.isascii() and code.isdigit() else 0
 
 
 @attrs.frozen
@@ -96,6 +132,10 @@ class CallbackRequest:
     output: str
     changed: tuple[str, ...]  # "id.property" of what triggered it, empty on an initial call
     pathname: str | None = None  # value of the changed (else of any) input ``*.pathname`` or ``*.href``
+
+    def size(self) -> int:
+        """In characters."""
+        return len(self.output) + sum(map(len, self.changed)) + len(self.pathname or "")
 
 
 @attrs.frozen

@@ -39,13 +39,16 @@ def match_route(matcher: Iterable[Route], path: str) -> str | None:
     variables can be made to go back for minutes.
     """
     bare = path.strip("/")
-    return next((template for template, texts in matcher if _matches(texts, bare)), None)
+    for template, texts in matcher:
+        if _matches(texts, bare):
+            return template
+    return None
 
 
 def _matches(texts: tuple[str, ...], path: str) -> bool:
-    first, last = texts[0], texts[-1]
     if len(texts) == 1:
-        return path == first
+        return path == texts[0]
+    first, last = texts[0], texts[-1]
     if not path.startswith(first) or not path.endswith(last) or len(path) < len(first) + len(last):
         return False
     position, end = len(first), len(path) - len(last)

@@ -358,12 +358,21 @@ class HttpTrackerRepository(TrackerRepository):
 
     def _session(self, pid: int) -> requests.Session:
         if self._given is None:
-            return requests.Session()
+            return self._own_session()
         if pid == self._pid:
             return self._given
         session = copy.copy(self._given)
         # A copied adapter starts without connections (HTTPAdapter.__setstate__).
         session.adapters = OrderedDict((prefix, copy.copy(adapter)) for prefix, adapter in session.adapters.items())
+        return session
+
+    def _own_session(self) -> requests.Session:
+        """Reads once what requests reads of the environment for each request: a third of what a post costs."""
+        session = requests.Session()
+        session.auth = requests.utils.get_netrc_auth(self._endpoint)
+        for name, value in session.merge_environment_settings(self._endpoint, {}, None, None, None).items():
+            setattr(session, name, value)  # proxies, stream, verify, cert
+        session.trust_env = False
         return session
 
     def _unavailable(self, response: requests.Response) -> UnavailableError:
