@@ -20,6 +20,7 @@ import attrs
 from ..errors import ConfigurationError, RejectedError, UnavailableError
 from ..events import Event
 from ..repositories.base import TrackerRepository
+from . import green
 from .retry import retry_delay
 from .tally import Tally
 
@@ -323,6 +324,7 @@ class Delivery(Generic[Item]):
     # -- the worker ------------------------------------------------------------------------
 
     def _work(self, process: _Process[Item]) -> None:
+        green.prepare()
         while not process.closed:
             process.wake.wait(self._wait(process))
             process.wake.clear()
