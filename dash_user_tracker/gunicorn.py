@@ -50,7 +50,7 @@ log = logging.getLogger("dash_user_tracker")
 #: Seconds that the end of a worker may take.
 EXIT_TIMEOUT = 3.0
 #: Seconds that it may take after a timeout: gunicorn kills the worker about one second after it aborted it.
-ABORT_TIMEOUT = 0.5
+ABORT_TIMEOUT = 0.3
 
 _SLICE = 0.1  # seconds between two looks at a delivery that is waited for
 
@@ -152,7 +152,7 @@ def worker_abort(worker: Any) -> None:
 
 
 def worker_exit(server: Any, worker: Any) -> None:
-    """Deliver what *worker* has queued, in at most 3 s, after a timeout 0.5 s, and not if the receiver is failing.
+    """Deliver what *worker* has queued, in at most 3 s, after a timeout 0.3 s, and not if the receiver is failing.
 
     Here and not only at the interpreter's exit, which waits for the app's own threads, maybe for too long.
     """

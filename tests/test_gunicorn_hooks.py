@@ -380,7 +380,7 @@ def test_abort_waits_for_nothing_and_begins_to_deliver_at_once(held):
     assert repository.asked.wait(10)
 
 
-@pytest.mark.parametrize(("aborted", "least", "most"), [(True, 0.4, 2), (False, 2.5, 6)], ids=["abort", "exit"])
+@pytest.mark.parametrize(("aborted", "least", "most"), [(True, 0.2, 2), (False, 2.5, 6)], ids=["abort", "exit"])
 def test_exit_waits_a_bounded_time(held, aborted, least, most):
     worker, _ = held
     worker.aborted = aborted

