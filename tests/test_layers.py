@@ -39,7 +39,7 @@ LAYERS = [
         "wsgi_parts",
     },
     {"repositories", "repositories.console", "repositories.http", "repositories.memory", "repositories.sql"},
-    {"analytics", "delivery", "delivery.delivery", "delivery.green", "delivery.retry", "delivery.tally"},
+    {"analytics", "delivery", "delivery.delivery", "delivery.host", "delivery.retry", "delivery.tally"},
     {"flask_hook", "middleware"},
     {"dash_facts", "tracker"},
     {"__main__", "cli", "demo", "doctor", "gunicorn", "report", "terminal"},

@@ -1,4 +1,4 @@
-"""What a worker needs to know about gevent, where the app has patched the standard library with it."""
+"""What a worker needs to know about the server that it lives in."""
 
 from __future__ import annotations
 
@@ -24,3 +24,9 @@ def prepare() -> None:
         sys.modules["gevent"].get_hub().threadpool.apply(int)
     except Exception:  # a warm-up that fails is no reason not to deliver
         log.debug("gevent's threads could not be started", exc_info=True)
+
+
+def runs_threads() -> bool:
+    """False below a uWSGI that runs threads only while a request does: before 2.0.27, unless told otherwise."""
+    uwsgi = sys.modules.get("uwsgi")  # uWSGI's own, there is no such file
+    return bool(getattr(uwsgi, "has_threads", True))
