@@ -335,9 +335,9 @@ class TrackerMiddleware:
         """Wait until everything recorded before is stored; False where *timeout* seconds did not suffice."""
         return self._delivery.flush(timeout)
 
-    def close(self) -> None:
-        """Store what is queued (at most 3 s), end the worker, close the repository. Idempotent."""
-        self._delivery.close()
+    def close(self, timeout: float | None = None) -> None:
+        """Store what is queued (in *timeout* s, 3 by default), end the worker, close the repository. Idempotent."""
+        self._delivery.close(timeout)
         self._repository.close()
 
     def __enter__(self) -> TrackerMiddleware:

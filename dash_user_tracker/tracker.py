@@ -282,10 +282,10 @@ class Tracker:
         """Wait until everything recorded before is stored; False where *timeout* seconds did not suffice."""
         return self._middleware is None or self._middleware.flush(timeout)
 
-    def close(self) -> None:
-        """Store what is queued (at most 3 s), end the worker, close the repository. Idempotent."""
+    def close(self, timeout: float | None = None) -> None:
+        """Store what is queued (in *timeout* s, 3 by default), end the worker, close the repository. Idempotent."""
         if self._middleware is not None:
-            self._middleware.close()
+            self._middleware.close(timeout)
         else:
             self._repository.close()
 

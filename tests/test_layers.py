@@ -36,12 +36,14 @@ LAYERS = [
         "repositories.base",
         "routes",
         "runs",
+        "wsgi_parts",
     },
     {"repositories", "repositories.console", "repositories.http", "repositories.memory", "repositories.sql"},
     {
         "analytics",
         "delivery",
         "delivery.delivery",
+        "delivery.host",
         "delivery.process",
         "delivery.reading",
         "delivery.retry",
@@ -51,7 +53,7 @@ LAYERS = [
     },
     {"flask_hook", "middleware"},
     {"dash_facts", "tracker"},
-    {"__main__", "cli", "demo", "doctor", "report", "terminal"},
+    {"__main__", "cli", "demo", "doctor", "gunicorn", "report", "terminal"},
 ]
 DELIVERY = {module for module in LAYERS[3] if module.startswith("delivery")}
 LAYER_OF = {module: number for number, layer in enumerate(LAYERS) for module in layer}
@@ -146,6 +148,11 @@ def test_a_process_that_only_reads_does_not_load_dash():
 
 def test_the_middleware_alone_does_not_load_dash():
     assert not loaded_after("from dash_user_tracker import TrackerMiddleware") & {"dash", "flask", "plotly"}
+
+
+def test_the_gunicorn_hooks_load_nothing_that_gevent_patches():
+    loaded = loaded_after("import dash_user_tracker.gunicorn as hooks\nhooks.hooks(tracker_endpoint='http://x/')")
+    assert not loaded & {"dash", "flask", "requests", "ssl", "gunicorn", "socket", "sqlalchemy"}
 
 
 def test_no_thread_starts_at_import():

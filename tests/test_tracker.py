@@ -6,6 +6,8 @@ import asyncio
 import json
 import logging
 import re
+import threading
+import time
 import warnings
 
 import dash
@@ -741,3 +743,21 @@ def test_no_warning_of_the_trackers_own():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         tracked()
+
+
+def test_closing_takes_no_longer_than_it_may():
+    released, asked = threading.Event(), threading.Event()
+
+    class Held(TrackerRepository):
+        def save_event(self, event):
+            asked.set()
+            released.wait(30)
+
+    app = make_app()
+    tracker = Tracker(app, repository=Held(), page_script=False)
+    app.server.test_client().get("/")
+    assert asked.wait(10)
+    started = time.monotonic()
+    tracker.close(0.2)
+    assert time.monotonic() - started < 2
+    released.set()

@@ -17,6 +17,7 @@ from typing import Any, Generic
 from ..errors import ConfigurationError
 from ..events import Event
 from ..repositories.base import TrackerRepository
+from . import host
 from .process import NOWHERE, Batch, Item, Large, Process
 from .reading import Reader
 from .sending import Sender
@@ -35,6 +36,9 @@ _SPOOL_INTERVAL = 0.05
 
 #: Seconds between two looks for what ended processes left in the spool.
 _ADOPT_INTERVAL = 5.0
+
+#: Seconds that a request leaves to a worker that runs at no other time, once in `_PID_INTERVAL`.
+_TURN = 0.0005
 
 #: Of multiprocessing and its likes (Dash runs background callbacks in them), where they are in use.
 _FINALIZERS = ("multiprocessing.util", "multiprocess.util", "billiard.util")
@@ -105,6 +109,8 @@ class Delivery(Generic[Item]):
         if now is None or not 0 <= now - process.looked < _PID_INTERVAL:
             process = self._current()
             process.looked = now or 0.0
+            if process.frozen and not quiet:
+                time.sleep(_TURN)
             if process.thread is not None and not quiet and not self._works(process):
                 self._start(process)
         process.offered.add()
@@ -271,6 +277,12 @@ class Delivery(Generic[Item]):
         try:
             if process.thread is None:
                 self._mind_the_end()
+                process.frozen = not host.runs_threads()
+                if process.frozen:
+                    log.warning(
+                        "uWSGI runs no threads, so events are delivered late, while requests run and when the process "
+                        "ends: set enable-threads = true"
+                    )
             if process.spool is not None and (process.spool_thread is None or not process.spool_thread.is_alive()):
                 process.spool_thread = self._thread(self._work_on_spool, process)
             if process.thread is None or not process.thread.is_alive():
@@ -302,6 +314,7 @@ class Delivery(Generic[Item]):
     # -- the workers -----------------------------------------------------------------------
 
     def _work(self, process: Process[Item]) -> None:
+        host.prepare()
         while not process.closed:
             process.wake.wait(self._wait(process))
             process.wake.clear()

@@ -59,6 +59,7 @@ class Process(Generic[Item]):
         self.paused = False  # for a fork
         self.thread: threading.Thread | None = None
         self.start_after = 0.0
+        self.frozen = False  # the workers run only while a request waits
         self.closed = False
         self.looked = -1.0  # when the pid was compared last
         # Written under `reading` only.
