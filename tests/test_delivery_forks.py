@@ -25,7 +25,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
-from dash_user_tracker.delivery import Delivery, delivery
+from dash_user_tracker.delivery import Delivery, Spooling, delivery, sending
 from dash_user_tracker.errors import RejectedError, UnavailableError
 from dash_user_tracker.events import Event
 from dash_user_tracker.repositories.base import TrackerRepository
@@ -101,7 +101,7 @@ class Forking(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.open = contextlib.ExitStack()
-        self.open.enter_context(mock.patch.object(delivery, "retry_delay", return_value=0.001))
+        self.open.enter_context(mock.patch.object(sending, "retry_delay", return_value=0.001))
         self.open.enter_context(mock.patch.object(delivery.log, "disabled", True))
         folder = self.open.enter_context(tempfile.TemporaryDirectory())
         self.wire = Wire(Path(folder) / "wire")
@@ -256,6 +256,101 @@ class Forking(RuleBasedStateMachine):
         assert len(mine) + lost >= self.put_here
 
 
+class Durable(RuleBasedStateMachine):
+    """The same with every event on disk before ``put`` returns: nothing is lost at all, whoever dies."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open = contextlib.ExitStack()
+        self.open.enter_context(mock.patch.object(sending, "retry_delay", return_value=0.001))
+        self.open.enter_context(mock.patch.object(delivery, "_ADOPT_INTERVAL", 0.01))
+        self.open.enter_context(mock.patch.object(delivery.log, "disabled", True))
+        folder = Path(self.open.enter_context(tempfile.TemporaryDirectory()))
+        self.wire = Wire(folder / "wire")
+        self.spool = Spooling(folder / "spool", durable=True)
+        self.deliveries: list[Delivery[str]] = []
+        self.promised: list[str] = []
+        self.start()
+
+    def start(self) -> None:
+        self.deliveries.append(
+            Delivery(self.wire, lambda who: [Event.new("counted", {"who": who})], interval=0.001, spool=self.spool)
+        )
+
+    def put_some(self, count: int) -> None:
+        for _ in range(count):
+            self.promised.append(f"{os.getpid()} {len(self.promised)}")
+            self.deliveries[-1].put(self.promised[-1])
+
+    @rule(count=st.integers(1, 7))
+    def put(self, count: int) -> None:
+        self.put_some(count)
+
+    @rule(manner=st.sampled_from([("takes", 0), ("down", 0), ("acknowledgement lost", 0), ("takes some", 1)]))
+    def behave(self, manner: tuple[str, int]) -> None:
+        self.wire.manner = manner
+
+    @rule()
+    def flush(self) -> None:
+        self.deliveries[-1].flush(0.02)
+        self.law()
+
+    @precondition(lambda self: len(self.deliveries) < 5)
+    @rule(close=st.booleans())
+    def restart(self, close: bool) -> None:
+        """A second one works beside the first, or after it."""
+        if close:
+            self.deliveries[-1].close(0.2)
+            self.law()
+        self.start()
+
+    def law(self) -> None:
+        for one in self.deliveries:
+            stats = one.stats()
+            assert stats["accepted"] == stats["delivered"] + stats["pending"] + sum(stats["dropped"].values()), stats
+            assert stats["dropped"] == {}
+
+    @rule(count=st.integers(1, 7), ending=st.sampled_from(["close", "os._exit", "SIGKILL"]))
+    def fork(self, count: int, ending: str) -> None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # Python 3.12: this process has threads
+            child = os.fork()
+        if child == 0:
+            try:
+                self.put_some(count)
+                if ending == "close":
+                    self.deliveries[-1].close(1)
+                if ending == "SIGKILL":
+                    os.kill(os.getpid(), signal.SIGKILL)
+            finally:
+                os._exit(0)
+        self.promised += [f"{child} {len(self.promised) + number}" for number in range(count)]
+        os.waitpid(child, 0)
+
+    def teardown(self) -> None:
+        try:
+            self.wire.manner = ("takes", 0)
+            for one in self.deliveries:
+                one.close(5)
+            self.law()
+            self.start()
+            self.put_some(1)
+            deadline = time.monotonic() + 30
+            while {who for who, _ in self.arrived()} != set(self.promised):
+                assert time.monotonic() < deadline
+                self.deliveries[-1].flush(0.05)
+            ids = {event_id for _, event_id in self.arrived()}
+            assert len(ids) == len(self.promised)
+            self.deliveries[-1].close(5)
+            assert not list(self.spool.folder.iterdir())
+        finally:
+            self.open.close()
+
+    def arrived(self) -> set[tuple[str, str]]:
+        lines = self.wire.path.read_text().splitlines() if self.wire.path.exists() else []
+        return {(who, event_id) for _, event_id, who in map(json.loads, lines)}
+
+
 def heard_from(child: int, reading: int) -> dict[str, Any]:
     """What a child said until it ended, which must be within 30 seconds."""
     said = b""
@@ -280,4 +375,8 @@ def heard_from(child: int, reading: int) -> dict[str, Any]:
 TestForking = Forking.TestCase
 TestForking.settings = settings(
     max_examples=60, stateful_step_count=15, deadline=None, suppress_health_check=list(HealthCheck)
+)
+TestDurable = Durable.TestCase
+TestDurable.settings = settings(
+    max_examples=30, stateful_step_count=12, deadline=None, suppress_health_check=list(HealthCheck)
 )
