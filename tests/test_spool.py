@@ -412,7 +412,9 @@ os.kill(os.getpid(), signal.SIGKILL)
     ) as parent:
         assert parent.wait(20) == -signal.SIGKILL
         spool = Spool(folder, "store", max_bytes=1 << 20)
-        assert spool.adopt() == 1
+        until(lambda: spool.adopt() == 1)  # as soon as the child has run at all
+        assert parent.stdin is not None
+        assert not parent.stdin.closed
         spool.close()
 
 

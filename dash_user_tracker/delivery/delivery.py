@@ -62,7 +62,7 @@ class Delivery(Generic[Item]):
         *,
         queue_size: int = 10_000,  # items; the newest is dropped and counted when it is full
         queue_bytes: int = 16 << 20,  # the same bound in memory, for items of `_LARGE` bytes and more
-        batch_size: int = 100,  # events handed over in one call
+        batch_size: int = 250,  # events handed over in one call
         interval: float = 1.0,  # seconds an event waits at most for its batch to fill
         shutdown_timeout: float = 3.0,  # seconds that ending the process may take
         spool: Spooling | None = None,
@@ -127,14 +127,14 @@ class Delivery(Generic[Item]):
         else:
             process.kilobytes.extend(itertools.repeat(None, size >> 10))
             queue.append(Large(item, size >> 10))
-        if quiet:
+        if len(queue) < process.enough or quiet:
             return True
         if process.thread is None:
             self._start(process)
         elif process.spool is not None:
             if not process.spool_wake.is_set():
                 process.spool_wake.set()
-        elif len(queue) >= self._batch_size and not process.wake.is_set():
+        elif not process.wake.is_set():
             if not process.thread.is_alive():
                 self._start(process)
             process.wake.set()
@@ -287,6 +287,7 @@ class Delivery(Generic[Item]):
                 process.spool_thread = self._thread(self._work_on_spool, process)
             if process.thread is None or not process.thread.is_alive():
                 process.thread = self._thread(self._work, process)
+            process.enough = self._batch_size if process.spool is None else 0
         except RuntimeError as error:  # no more threads, or the interpreter is ending: deliver inline later
             process.start_after = time.monotonic() + self._interval
             process.last_error = f"{type(error).__name__}: {error}"
