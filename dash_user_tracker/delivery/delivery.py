@@ -37,9 +37,6 @@ _LOG_PERIOD = 60.0
 #: Seconds between two looks at the pid.
 _PID_INTERVAL = 0.02
 
-#: Seconds that a request leaves to a worker that runs at no other time, once in `_PID_INTERVAL`.
-_TURN = 0.0005
-
 #: Of multiprocessing and its likes (Dash runs background callbacks in them), where they are in use.
 _FINALIZERS = ("multiprocessing.util", "multiprocess.util", "billiard.util")
 
@@ -87,7 +84,6 @@ class _Process(Generic[Item]):
         self.paused = False  # for a fork
         self.thread: threading.Thread | None = None
         self.start_after = 0.0
-        self.frozen = False  # the worker runs only while a request waits
         self.closed = False
         self.looked = -1.0  # when the pid was compared last
         # Written under `delivering` only.
@@ -167,8 +163,6 @@ class Delivery(Generic[Item]):
         if now is None or not 0 <= now - process.looked < _PID_INTERVAL:
             process = self._current()
             process.looked = now or 0.0
-            if process.frozen:
-                time.sleep(_TURN)
             if process.thread is not None and not process.thread.is_alive():
                 self._start(process)
         process.offered.add()
@@ -307,8 +301,7 @@ class Delivery(Generic[Item]):
                 return True
             if process.thread is None:
                 atexit.register(self._at_exit)
-                process.frozen = not host.runs_threads()
-                if process.frozen:
+                if not host.runs_threads():
                     log.warning(
                         "uWSGI runs no threads, so events are delivered late, while requests run and when the process "
                         "ends: set enable-threads = true"
