@@ -1,4 +1,4 @@
-"""A real uWSGI, asked over HTTP, with a real receiver: ``tox -e uwsgi``. It builds from source, so it is no part of
+"""A real uWSGI, asked over HTTP, with a real receiver: ``tox -e uwsgi-new``. It builds from source, so it is no part of
 the suite."""
 
 from __future__ import annotations
@@ -117,6 +117,6 @@ def test_a_receiver_that_is_down_delays_nothing(serve):
 def test_without_threads_later_requests_let_the_worker_deliver(serve, receiver):
     port, program = serve("--master", sink=receiver.url)
     ask(port, "GET", "/page-0")
-    # Each of them is one of the worker's turns.
+    # The worker runs while they do.
     until(lambda: ask(port, "GET", "/page-1")[0] == 200 and "/page-0" in views(receiver), program.output(), seconds=60)
     assert ("enable-threads = true" in program.output()) is not THREADS_BY_DEFAULT

@@ -37,9 +37,6 @@ _SPOOL_INTERVAL = 0.05
 #: Seconds between two looks for what ended processes left in the spool.
 _ADOPT_INTERVAL = 5.0
 
-#: Seconds that a request leaves to a worker that runs at no other time, once in `_PID_INTERVAL`.
-_TURN = 0.0005
-
 #: Of multiprocessing and its likes (Dash runs background callbacks in them), where they are in use.
 _FINALIZERS = ("multiprocessing.util", "multiprocess.util", "billiard.util")
 
@@ -109,8 +106,6 @@ class Delivery(Generic[Item]):
         if now is None or not 0 <= now - process.looked < _PID_INTERVAL:
             process = self._current()
             process.looked = now or 0.0
-            if process.frozen and not quiet:
-                time.sleep(_TURN)
             if process.thread is not None and not quiet and not self._works(process):
                 self._start(process)
         process.offered.add()
@@ -277,8 +272,7 @@ class Delivery(Generic[Item]):
         try:
             if process.thread is None:
                 self._mind_the_end()
-                process.frozen = not host.runs_threads()
-                if process.frozen:
+                if not host.runs_threads():
                     log.warning(
                         "uWSGI runs no threads, so events are delivered late, while requests run and when the process "
                         "ends: set enable-threads = true"

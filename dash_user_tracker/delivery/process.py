@@ -59,7 +59,6 @@ class Process(Generic[Item]):
         self.paused = False  # for a fork
         self.thread: threading.Thread | None = None
         self.start_after = 0.0
-        self.frozen = False  # the workers run only while a request waits
         self.closed = False
         self.enough = 0  # queue items from which a `put` has to start or wake a worker
         self.looked = -1.0  # when the pid was compared last
