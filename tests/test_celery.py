@@ -96,7 +96,7 @@ class Page:
         }
         told = {"i": "0123456789", "p": "/", "a": self.actions, "t": self.begun, "n": milliseconds(), "v": [], **mark}
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
-        headers = {"Content-Type": "application/json", "X-Dash-Page": json.dumps(told), "Connection": "close"}
+        headers = {"Content-Type": "application/json", "X-Dash-Page": json.dumps(told)}
         connection.request("POST", f"/_dash-update-component{query}", json.dumps(body), headers)
         response = connection.getresponse()
         content = response.read()
@@ -143,7 +143,7 @@ def test_each_run_is_told_once_whichever_server_began_it_and_whichever_saw_it_en
     variables = {"DB": url, "RUNS": str(runs), "REDIS": broker}
     queue = start("-m", "celery", "-A", "jobs:queue", "worker", "-c", "2", "--loglevel", "info", **variables)
     program = start(
-        "-m", "gunicorn", "-k", "gthread", "--threads", "2", "--workers", "2", "--bind", "127.0.0.1:0", "jobs:server",
+        "-m", "gunicorn", "--workers", "2", "--bind", "127.0.0.1:0", "jobs:server",
         **variables,
     )  # fmt: skip
     page = Page(int(program.wait_for(r"Listening at: http://127.0.0.1:(\d+)")[1]))
