@@ -26,6 +26,9 @@ NATIVE = """var native = window.fetch; addEventListener("DOMContentLoaded", func
 ARRAY = """var f = window.fetch; addEventListener("DOMContentLoaded", function () { var g = window.fetch;
   window.fetch = function (u, o) { return g(u, Object.assign({}, o, {headers: Object.entries(o.headers)})); }; });"""
 
+COUNTS = """var calls = 0, f = window.fetch; window.fetch = function (u, o) {
+  if (String(u).includes("update-component")) calls++; return f(u, o); };"""
+
 
 def make_app(head="", foot="", routed=True):
     app = Dash(__name__, index_string=INDEX.format(head=head, foot=foot))
@@ -112,10 +115,16 @@ def test_views_that_a_protection_refuses_are_told_by_the_next_callback(journey):
     assert journey(app, button=True) == ([("/", "load"), ("/two", "internal")], {200})
 
 
-def test_a_view_is_not_lost_with_a_callback_that_waits_for_a_connection(chromium):
-    app = make_app()
+def test_a_callback_that_has_to_wait_for_a_connection_carries_no_view(chromium):
+    app = make_app(COUNTS)
     app.layout.children += [html.Button("slow", id="slow"), *[html.P(id=f"slow-{n}") for n in range(6)]]
-    free = threading.Event()
+    free, reports = threading.Event(), []
+
+    @app.server.before_request
+    def note():
+        if flask.request.path == "/_dut/seen":
+            reports.append(flask.request.path)
+
     for number in range(6):
 
         @app.callback(Output(f"slow-{number}", "children"), Input("slow", "n_clicks"), prevent_initial_call=True)
@@ -133,10 +142,13 @@ def test_a_view_is_not_lost_with_a_callback_that_waits_for_a_connection(chromium
             page.goto(f"http://127.0.0.1:{server.port}/")
             page.wait_for_selector("#path:has-text('at /')")
             page.click("#slow")  # six requests, and the browser has six connections
+            page.wait_for_function("() => calls === 7")
             page.click("#two")
-            page.goto("about:blank")
+            page.wait_for_function("() => calls === 8")
+            page.wait_for_timeout(400)  # the post of its own, which outlives the page, waits as well
             free.set()
-            page.wait_for_timeout(1500)
+            page.wait_for_selector("#path:has-text('at /two')")
+            page.wait_for_timeout(500)
     finally:
         free.set()
         server.shutdown()
@@ -146,6 +158,7 @@ def test_a_view_is_not_lost_with_a_callback_that_waits_for_a_connection(chromium
     views = [(e.data["path"], e.data["navigation"]) for e in repository.events if e.event == "page_view"]
     tracker.close()
     assert views == [("/", "load"), ("/two", "internal")]
+    assert reports == ["/_dut/seen"]
 
 
 def test_one_header_stays_small(chromium):
