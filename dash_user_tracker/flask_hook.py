@@ -63,8 +63,9 @@ def install(server: flask.Flask, key: str, ask: Ask | None, problem: Problem) ->
         server.after_request(answered)
         server.teardown_request(hook)
     except AssertionError:
-        # Flask refuses set-up after the first request; its signal can still be connected.
+        # Flask refuses set-up after the first request; its signals can still be connected.
         try:
+            flask.request_finished.connect(lambda _, response, **__: answered(response), server, weak=False)
             flask.request_tearing_down.connect(lambda _, exc=None, **__: hook(exc), server, weak=False)
         except RuntimeError as error:  # Flask 2.2 without blinker
             problem("hook", error)

@@ -10,11 +10,15 @@ from __future__ import annotations
 import json
 import re
 import uuid
+from typing import TYPE_CHECKING
 
 import attrs
 
 from .addresses import sound_text
 from .request import MARK_LIMIT, TEXT_LIMIT
+
+if TYPE_CHECKING:
+    from typing import TypeGuard  # needs Python 3.10
 
 LOAD = "load"
 INTERNAL = "internal"
@@ -32,11 +36,15 @@ _VIEWS = uuid.UUID("5d8f2f2e-6a3b-4c58-9a51-3c9e0f4f7a10")  # namespace of view 
 class View:
     """One page view told by the page script."""
 
-    number: int  # counts from 1 within the page load
-    navigation: str
+    number: int  # counts from 1, which is the load itself
     address: str  # path and query as in the address bar, percent-encoded
     age: float  # seconds before the request, clamped to 0..MAX_AGE
     referrer: str | None = None
+
+    @property
+    def navigation(self) -> str:
+        """How the page came to be shown."""
+        return LOAD if self.number == 1 else INTERNAL
 
 
 @attrs.frozen
@@ -57,7 +65,12 @@ class Mark:
 
 
 def mark_of(text: str | None) -> Mark | None:
-    """The page script's header read, None where there is none or it is not its writing."""
+    """The page script's header read, None where there is none or it is not its writing.
+
+    An object: ``i`` page load, ``p`` address (0: that of the first view told), ``a`` actions until now, ``f`` fresh,
+    ``t`` when what it says was true and ``n`` now (milliseconds by the browser's clock, of which the difference
+    counts), ``c`` cancelled, ``v`` views, the newest first: number, address, time, referrer, times told in vain.
+    """
     if not text or len(text) > MARK_LIMIT:
         return None
     try:
@@ -66,44 +79,48 @@ def mark_of(text: str | None) -> Mark | None:
         return None
     if not isinstance(document, dict):
         return None
-    page_load, address, action = document.get("i"), _address(document.get("p")), document.get("a", 0)
-    if not isinstance(page_load, str) or not _PAGE_LOAD.fullmatch(page_load) or address is None:
+    page_load, address, action = document.get("i"), document.get("p"), document.get("a", 0)
+    told, now = document.get("v", []), document.get("n")
+    if not isinstance(page_load, str) or not _PAGE_LOAD.fullmatch(page_load):
         return None
-    told = document.get("v", [])
     if not _is_count(action) or not isinstance(told, list) or len(told) > MAX_VIEWS:
         return None
-    views = tuple(view for view in map(_view, told) if view is not None)
+    views = [view for item in told if (view := _view(item, now)) is not None]
+    address = views[0].address if address == 0 and views else _address(address)
+    if address is None:
+        return None
     return Mark(
-        page_load, address, action, views, document.get("f") == 1, _seconds(document.get("r")), document.get("c") == 1
+        page_load,
+        address,
+        action,
+        tuple(reversed(views)),
+        document.get("f") is True,
+        _seconds(document.get("t"), now),
+        document.get("c") is True,
     )
 
 
-def _view(item: object) -> View | None:
-    if not isinstance(item, list) or len(item) != 5:
+def _view(item: object, now: object) -> View | None:
+    if not isinstance(item, list) or len(item) < 4:
         return None
-    number, navigation, address, age, referrer = item[0], item[1], _address(item[2]), item[3], item[4]
-    if not _is_count(number) or navigation not in ("l", "i") or address is None:
+    number, address, referrer = item[0], _address(item[1]), item[3]
+    if not _is_count(number) or number == 0 or address is None:
         return None
-    # A comparison that NaN and infinity fail, too.
-    milliseconds = age if isinstance(age, (int, float)) and 0 <= age <= MAX_AGE * 1000 else MAX_AGE * 1000
-    if isinstance(age, (int, float)) and age < 0:
-        milliseconds = 0
+    age = _seconds(item[2], now)
     return View(
         number=number,
-        navigation=LOAD if navigation == "l" else INTERNAL,
         address=address,
-        age=milliseconds / 1000,
+        age=MAX_AGE if age is None else min(age, MAX_AGE),
         referrer=sound_text(referrer[:TEXT_LIMIT]) if isinstance(referrer, str) and referrer else None,
     )
 
 
-def _seconds(milliseconds: object) -> float | None:
-    if isinstance(milliseconds, bool) or not isinstance(milliseconds, (int, float)):
-        return None
-    return milliseconds / 1000 if 0 <= milliseconds < 1e9 else None
+def _seconds(then: object, now: object) -> float | None:
+    """Between two times of a browser's clock, which may have been put back meanwhile; None where one is no time."""
+    return max(0, now - then) / 1000 if _is_count(then) and _is_count(now) else None
 
 
-def _is_count(value: object) -> bool:
+def _is_count(value: object) -> TypeGuard[int]:
     return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 1 << 53
 
 

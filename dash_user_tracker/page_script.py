@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from pathlib import Path
 
 import attrs
 
 from .classify import SCRIPT_PATH
-
-_COMMENT_OR_INDENT = re.compile(r"^\s*(?://.*\n)?", re.MULTILINE)
 
 
 @attrs.frozen
@@ -22,9 +19,8 @@ class PageScript:
 
     @classmethod
     def read(cls) -> PageScript:
-        """The script of this package, without its comment lines and indentation."""
-        source = Path(__file__).with_suffix(".js").read_text("utf-8")
-        text = _COMMENT_OR_INDENT.sub("", source)
+        """The script of this package. It is made from ``page_script.js``, see there."""
+        text = Path(__file__).with_suffix(".min.js").read_text("utf-8")
         return cls(text, hashlib.sha256(text.encode()).hexdigest()[:12])
 
     def tag(self, prefix: str) -> str:

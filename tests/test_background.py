@@ -10,7 +10,9 @@ import sys
 
 import flask
 import pytest
+from dash import Dash, Input, Output, html
 
+from dash_user_tracker import MemoryTrackerRepository, Tracker
 from dash_user_tracker.flask_hook import _background_answer
 from dash_user_tracker.runs import Handle, OpenRuns, Run, ending, polled, started
 
@@ -97,6 +99,40 @@ def test_only_a_run_that_was_asked_for_here_can_be_abandoned_here():
     assert runs.abandoned(100.0) == []
     assert [run_id for run_id, _ in runs.abandoned(10_000.0)] == ["mine"]
     assert runs.end("anothers", "2") is None
+
+
+@pytest.mark.parametrize("late", [False, True], ids=["before-the-first-request", "after-it"])
+def test_the_start_of_a_run_is_no_run_whenever_the_tracker_was_attached(late):
+    app = Dash(__name__)
+    app.layout = html.Div()
+
+    @app.callback(Output("done", "children"), Input("job", "n_clicks"))
+    def work(_):
+        return "never called"
+
+    @app.server.before_request
+    def as_dash_answers():
+        if flask.request.method == "POST":
+            flask.request.get_json()
+            ended = "job=" in flask.request.query_string.decode()
+            answer = {"multi": True, "response": {}} if ended else {"cacheKey": "k", "job": "1"}
+            return flask.Response(json.dumps(answer, separators=(",", ":")), mimetype="application/json")
+        return None
+
+    client = app.server.test_client()
+    if late:
+        client.get("/")
+    repository = MemoryTrackerRepository()
+    with Tracker(app, repository=repository) as tracker:
+        client.get("/_dash-dependencies")
+        call = {"output": "done.children", "inputs": [], "changedPropIds": ["job.n_clicks"]}
+        client.post("/_dash-update-component", json=call)
+        assert tracker.flush(10)
+        assert repository.get_events() == []
+        client.post("/_dash-update-component?cacheKey=k&job=1", json=call)
+        assert tracker.flush(10)
+        (event,) = repository.get_events()
+    assert (event.event, event.data["outcome"]) == ("callback", "ok")
 
 
 CHILD = """

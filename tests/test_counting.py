@@ -152,11 +152,11 @@ def navigation(path: str, output: str = "content.children", **facts: Any) -> Obs
 
 
 def mark(*views: list[Any], page: str = "/", action: int = 0, load: str = PAGE_LOAD) -> str:
-    return json.dumps({"i": load, "p": page, "a": action, "v": list(views)})
+    return json.dumps({"i": load, "p": page, "a": action, "n": 20_000, "v": list(reversed(views))})
 
 
-def told(path: str = "/", number: int = 1, kind: str = "l", age: int = 0, referrer: str = "") -> list[Any]:
-    return [number, kind, path, age, referrer]
+def told(path: str = "/", number: int = 1, age: int = 0, referrer: str = "") -> list[Any]:
+    return [number, path, 20_000 - age, referrer]
 
 
 def report(*views: list[Any], **facts: Any) -> Observation:
@@ -337,7 +337,7 @@ def test_a_view_counts_whatever_request_tells_it(carrier: str) -> None:
 
 
 def test_views_come_before_the_run_that_told_them_in_their_order() -> None:
-    views = mark(told("/", 1), told("/orders/7", 2, "i"), page="/orders/7")
+    views = mark(told("/", 1), told("/orders/7", 2), page="/orders/7")
     events = counting()(run("table.data", "btn.n_clicks", mark=views))
     assert short(events) == [(PAGE_VIEW, "/"), (PAGE_VIEW, "/orders/7"), ("callback", "table.data")]
     assert [event.data["navigation"] for event in events[:2]] == ["load", "internal"]
@@ -868,7 +868,7 @@ def test_ignore_route_is_asked_with_the_decoded_path_below_the_prefix_without_qu
 
 
 def test_a_view_of_an_ignored_page_does_not_hide_the_next() -> None:
-    views = mark(told("/secret", 1), told("/open", 2, "i"), page="/open")
+    views = mark(told("/secret", 1), told("/open", 2), page="/open")
     assert short(counting(ignore_route=["/secret"])(report(mark=views))) == [(PAGE_VIEW, "/open")]
 
 

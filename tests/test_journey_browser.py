@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import signal
 from collections import Counter
 from pathlib import Path
 
@@ -155,7 +156,7 @@ def test_interactions_are_the_clicks_and_runs_are_the_executions(served, chromiu
         page.wait_for_function("() => document.querySelector('#ticks').innerText === 'tick 15'")
         clicks += 2
         page.wait_for_timeout(500)
-    assert program.stop() == 0
+    assert program.stop(signal.SIGTERM) == 0
 
     events = repository.get_events(limit=None)
     by_name = Counter(event.event for event in events)
