@@ -179,7 +179,7 @@ def _script(client: Any, text: str, prefix: str, headers: dict[str, str], common
 
 def _report(client: Any, page: str, prefix: str, headers: dict[str, str], common: dict[str, Any]) -> list[Finding]:
     """The page script's own post, which tells a view that no callback tells."""
-    mark = {"i": uuid.uuid4().hex[:16], "p": page, "a": 0, "v": [[1, "l", page, 0, ""]]}
+    mark = {"i": uuid.uuid4().hex[:16], "p": page, "a": 0, "n": 0, "v": [[1, page, 0, ""]]}
     fetch = {"Sec-Fetch-Site": "same-origin", "Sec-Fetch-Mode": "cors", "Sec-Fetch-Dest": "empty"}
     sent = {**_BROWSER, **fetch, **headers, MARK_HEADER: json.dumps(mark)}
     answer = client.post(prefix + REPORT_PATH, headers=sent, **common)
