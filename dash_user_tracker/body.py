@@ -17,11 +17,12 @@ class Tee:
     does not read, and each call reaches the server's stream with the arguments the app gave.
     """
 
-    __slots__ = ("_kept", "_stream")
+    __slots__ = ("_first", "_more", "_stream")
 
     def __init__(self, stream: Any) -> None:
         self._stream = stream
-        self._kept: list[Any] = []
+        self._first: Any = None  # mostly there is one read, and a list for it costs as much as the read
+        self._more: list[Any] | None = None
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
@@ -32,29 +33,37 @@ class Tee:
             data = self._stream.read(size)
         else:
             data = self._stream.read(*(() if size is _UNSAID else (size, *args)), **kwargs)
-        self._kept.append(data)
+        if self._first is None and self._more is None:
+            self._first = data
+        else:
+            self._keep([data])
         return data
+
+    def _keep(self, parts: list[Any]) -> None:
+        if self._more is None:
+            self._more = []
+        self._more += parts
 
     def readline(self, *args: Any, **kwargs: Any) -> Any:
         line = self._stream.readline(*args, **kwargs)
-        self._kept.append(line)
+        self._keep([line])
         return line
 
     def readlines(self, *args: Any, **kwargs: Any) -> Any:
         lines = self._stream.readlines(*args, **kwargs)
-        self._kept += lines
+        self._keep(lines)
         return lines
 
     def __iter__(self) -> Any:
         for line in self._stream:
-            self._kept.append(line)
+            self._keep([line])
             yield line
 
     # Python looks these up on the type, so `__getattr__` does not see them.
 
     def __next__(self) -> Any:
         line = next(self._stream)
-        self._kept.append(line)
+        self._keep([line])
         return line
 
     def __enter__(self) -> Any:
@@ -66,6 +75,7 @@ class Tee:
 
     def content(self) -> bytes | None:
         """What was read; None where it was nothing, or more than its length had announced."""
-        kept = self._kept
-        content = kept[0] if len(kept) == 1 else b"".join(kept)
-        return content if 0 < len(content) <= LIMIT else None
+        content = self._first
+        if self._more is not None:
+            content = b"".join(self._more if content is None else [content, *self._more])
+        return content if content and len(content) <= LIMIT else None

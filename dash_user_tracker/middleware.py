@@ -30,6 +30,8 @@ from .routes import IgnoreRoute
 
 log = logging.getLogger("dash_user_tracker")
 
+_UNSAID = object()
+
 WsgiApp = Callable[..., Iterable[bytes]]
 
 #: Longest texts that are kept of a request, in characters.
@@ -166,12 +168,13 @@ class TrackerMiddleware:
         if self._tees and kind == CALLBACK:
             seen.tee = _tee(environ)
 
-        def observed(*said: Any, **named: Any) -> Any:
-            if len(said) > 1:
-                seen.status, seen.headers = said[:2]
-            else:  # against PEP 3333, but servers put up with their own names
+        def observed(status: Any = _UNSAID, headers: Any = _UNSAID, /, *rest: Any, **named: Any) -> Any:
+            if headers is _UNSAID:  # named, against PEP 3333; but servers put up with their own names
                 seen.status, seen.headers = named.get("status", ""), named.get("headers")
-            return start_response(*said, **named)
+                return start_response(*(() if status is _UNSAID else (status,)), **named)
+            seen.status = status
+            seen.headers = headers
+            return start_response(status, headers, *rest, **named)
 
         try:
             body = self._app(environ, observed)
@@ -223,37 +226,55 @@ class TrackerMiddleware:
             if not seen.hooked and self._ask is not None and not quiet:
                 self._ask_user(seen, environ)
             get = (seen.environ or environ).get
-            seen.mount = mount = get("SCRIPT_NAME", "")
             seen.query = query = get("QUERY_STRING", "")
             seen.scheme = get("wsgi.url_scheme", "http")
             seen.host = host = get("HTTP_HOST") or _server_name(environ)
             seen.ip = get("REMOTE_ADDR")
             seen.user_agent = user_agent = get("HTTP_USER_AGENT", "")
-            seen.referrer = referrer = get("HTTP_REFERER", "")
-            seen.purpose = purpose = get("HTTP_SEC_PURPOSE") or get("HTTP_PURPOSE") or ""
-            size = len(query) + len(user_agent) + len(referrer) + len(host) + len(mount) + len(purpose)
+            size = len(query) + len(user_agent) + len(host)
+            # What is mostly not there costs its look-up only.
+            referrer = get("HTTP_REFERER")
+            if referrer:
+                seen.referrer = referrer
+                size += len(referrer)
+            mount = get("SCRIPT_NAME")
+            if mount:
+                seen.mount = mount
+                size += len(mount)
+            purpose = get("HTTP_SEC_PURPOSE") or get("HTTP_PURPOSE")
+            if purpose:
+                seen.purpose = purpose
+                size += len(purpose)
             if seen.kind == DOCUMENT:
                 seen.path = path = get("PATH_INFO") or "/"
-                seen.fetch_dest = get("HTTP_SEC_FETCH_DEST")
+                destination = get("HTTP_SEC_FETCH_DEST")
+                if destination:
+                    seen.fetch_dest = destination
+                    size += len(destination)
                 for name, value in seen.headers or ():
                     if name == "Content-Type" or name.lower() == "content-type":
                         seen.html = value.startswith("text/html")
                         break
-                size += len(path) + len(seen.fetch_dest or "")
+                size += len(path)
             else:
-                seen.mark = mark = get(MARK_ENVIRON, "")
-                seen.fetch_site = get("HTTP_SEC_FETCH_SITE")
+                mark = get(MARK_ENVIRON)
+                if mark:
+                    seen.mark = mark
+                    size += len(mark)
+                site = get("HTTP_SEC_FETCH_SITE")
+                if site:
+                    seen.fetch_site = site
+                    size += len(site)
                 seen.request_bytes = get("CONTENT_LENGTH")
-                size += len(mark) + len(seen.fetch_site or "")
                 call = seen.call
                 if call is not None:
                     size += len(call.output) + sum(map(len, call.changed))
-                tee = seen.tee
-                if tee is not None:
-                    if seen.call is None:
-                        seen.body = tee.content()
-                        size += len(seen.body or b"")
-                    seen.tee = None
+                elif seen.tee is not None:
+                    body_read = seen.tee.content()
+                    if body_read is not None:
+                        seen.body = body_read
+                        size += len(body_read)
+                seen.tee = None
             seen.environ = seen.headers = None
             if size >= TEXT_LIMIT or seen.custom or seen.answer:
                 size = _cut(seen)
@@ -429,7 +450,9 @@ def _tee(environ: Environ) -> Tee | None:
     """Put a copying input in the place of a small body's; None where nothing is copied."""
     length = environ.get("CONTENT_LENGTH")
     stream = environ.get("wsgi.input")
-    if stream is None or not isinstance(length, str) or not length.isdecimal() or int(length[:19]) > BODY_LIMIT:
+    if stream is None or not isinstance(length, str) or not length.isdecimal():
+        return None
+    if len(length) > 4 and int(length[:19]) > BODY_LIMIT:
         return None
     tee = environ["wsgi.input"] = Tee(stream)
     return tee
