@@ -785,7 +785,7 @@ class Accounting(RuleBasedStateMachine):
         super().__init__()
         self.clock = Clock()
         self.patches = [
-            mock.patch.object(delivery, "time", self.clock),
+            *(mock.patch.object(module, "time", self.clock) for module in (delivery, reading, sending)),
             mock.patch.object(threading.Thread, "start", side_effect=RuntimeError("can't start new thread")),
             mock.patch.object(delivery.log, "disabled", True),
         ]
