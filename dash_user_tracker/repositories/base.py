@@ -8,21 +8,21 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from ..errors import NotReadableError
 from ..events import Event
+from .metrics import MetricsReader
 
 DEFAULT_LIMIT = 1000
 
 
-class TrackerRepository(abc.ABC):
+class TrackerRepository(MetricsReader, abc.ABC):
     """Takes events and, where it can, gives them back.
 
     Only `save_event` must be written; a subclass need not call ``super().__init__``.
     Methods are synchronous. The saving ones are called on one worker thread of the
     process, the reading ones on any thread, so a repository that does both must be
-    thread-safe.
+    thread-safe. The metrics are those of `MetricsReader`.
 
-    In the reading methods *start* and *end* are aware datetimes, half open
+    In the reading methods below *start* and *end* are aware datetimes, half open
     (``start <= timestamp < end``), None for no bound. They count every recorded page
     view; ``automated=False`` leaves out robots, probes and test clients,
     ``automated=True`` keeps only those.
@@ -132,13 +132,6 @@ class TrackerRepository(abc.ABC):
         Of two events with the same timestamp the one that arrived later comes first.
         """
         raise self._cannot_read()
-
-    def _cannot_read(self) -> NotReadableError:
-        return NotReadableError(
-            f"{type(self).__name__} stores events but cannot read them back; write the reading methods of "
-            "TrackerRepository, or read from another one: "
-            "TrackerAnalytics(repository=SqlTrackerRepository('sqlite:///usage.db'))"
-        )
 
 
 def check_range(start: datetime | None, end: datetime | None) -> None:
