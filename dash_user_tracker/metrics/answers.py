@@ -87,8 +87,10 @@ class BreakdownRow(Row):
 class Visit(Row):
     """One visit. *id* is that of its first activity's event; *ended* is the last activity.
 
-    Group, browser, referrer, release and environment are those of the first activity.
-    *entry* and *exit* are the first and the last page that was viewed, None where none was.
+    Group, browser, release and environment are those of the first activity, *referrer* is
+    the site that the first page view came from. *entry* and *exit* are the first and the
+    last page that was viewed, None where none was. *interactions* are those that begin in
+    it, *errors* all failed runs of it, whatever their cause.
     """
 
     id: str
@@ -136,7 +138,7 @@ class Timeline(Frames):
     """A visit with its events, oldest first: every event of it, not only the activities."""
 
     visit: Visit
-    events: tuple[TimelineRow, ...] = attrs.field(converter=tuple)
+    events: tuple[TimelineRow, ...]
 
     def to_dicts(self) -> list[dict[str, Any]]:
         """The events."""
@@ -172,7 +174,7 @@ class RetentionRow(Row):
 
     cohort: datetime
     size: int
-    active: tuple[int | None, ...] = attrs.field(converter=tuple)
+    active: tuple[int | None, ...]
 
     @property
     def shares(self) -> tuple[float | None, ...]:
@@ -258,7 +260,7 @@ class FunnelRow(Row):
 class JourneyRow(Row):
     """Visits whose pages begin with *pages*; *ended* of them went no further."""
 
-    pages: tuple[str, ...] = attrs.field(converter=tuple)
+    pages: tuple[str, ...]
     visits: int
     ended: int
 
@@ -284,7 +286,7 @@ class AdoptionRow(Row):
     eligible: int
     active: int
     share: float | None
-    never: tuple[str, ...] = attrs.field(converter=tuple)
+    never: tuple[str, ...]
 
     def to_dict(self) -> dict[str, Any]:
         return {**super().to_dict(), "never": len(self.never)}

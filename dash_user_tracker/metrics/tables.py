@@ -47,7 +47,7 @@ class Rows(Frames, Sequence[T], Generic[T]):
     a number in them is an estimate: percentiles within 4 %, everything else never is.
     """
 
-    rows: tuple[T, ...] = attrs.field(converter=tuple)
+    rows: tuple[T, ...]
     total: int = attrs.field(default=attrs.Factory(lambda self: len(self.rows), takes_self=True))
     exact: bool = True
 

@@ -8,6 +8,17 @@ from typing import Union
 
 from ..errors import NotReadableError
 from ..events import Event
+from ..metrics import (
+    breakdowns,
+    callback_stats,
+    coverage,
+    error_groups,
+    funnels,
+    journeys,
+    measures,
+    presence,
+    visit_rows,
+)
 from ..metrics.answers import (
     ActiveUsers,
     Adoption,
@@ -25,18 +36,27 @@ from ..metrics.answers import (
     Visit,
 )
 from ..metrics.arguments import MemberLike, Registry, Step
+from ..metrics.checks import check_person
 from ..metrics.filters import Filters
+from ..metrics.history import History
+from ..metrics.records import is_selected, records_of
 from ..metrics.tables import Rows
 
 #: ``"previous"``, or a range of its own.
 Compare = Union[str, tuple[datetime, datetime], None]
 
-#: Rows of a list unless asked otherwise.
+#: Events of a list unless asked otherwise.
+DEFAULT_LIMIT = 1000
+#: Rows of an answer unless asked otherwise.
 DEFAULT_ROWS = 100
 
 
 class MetricsReader:
     """The metrics of a store.
+
+    They are computed here from all events that `get_events` returns: simple, and what every
+    other way to compute them is measured by. A repository that holds many events answers
+    them from its own tables, with the same numbers.
 
     The same for every method:
 
@@ -80,6 +100,20 @@ class MetricsReader:
     the smallest value that at least this share of the values do not exceed (nearest rank).
     """
 
+    def get_events(
+        self,
+        start: datetime | None = None,
+        end: datetime | None = None,
+        limit: int | None = DEFAULT_LIMIT,
+        *,
+        event: str | None = None,
+    ) -> list[Event]:
+        """Events of every kind, or only of the kind *event* (``page_view``), newest first, at most *limit*.
+
+        Of two events with the same timestamp the one that arrived later comes first.
+        """
+        raise self._cannot_read()
+
     # -- numbers -----------------------------------------------------------------
 
     def get_summary(
@@ -95,7 +129,7 @@ class MetricsReader:
         *compare* ``"previous"`` adds the same for the period of the same length that ends
         at *start* (which needs both bounds), a pair of datetimes for that range.
         """
-        raise self._cannot_read()
+        return measures.summary(self._history(), start, end, compare, filters or Filters())
 
     def get_series(
         self,
@@ -109,13 +143,14 @@ class MetricsReader:
     ) -> Rows[SeriesPoint]:
         """One of `words.METRICS` for each *interval* that the range touches, oldest first.
 
-        *interval* is ``hour``, ``day``, ``week`` or ``month``. Empty periods are there, with 0, or None where the metric then has no value. The
-        first and the last may be *partial*: only what lies in the range counts. An hour is
-        one of the local clock: in a zone half an hour off it begins at half past UTC's, and
-        the one that a change of clocks repeats is there twice.
+        *interval* is ``hour``, ``day``, ``week`` or ``month``. Empty periods are there, with 0,
+        or None where the metric then has no value. The first and the last may be *partial*:
+        only what lies in the range counts. An hour is one of the local clock: in a zone half
+        an hour off it begins at half past UTC's, and the one that a change of clocks repeats
+        is there twice.
         ValueError for more than 10,000 periods.
         """
-        raise self._cannot_read()
+        return measures.series(self._history(), metric, interval, start, end, tz, filters or Filters())
 
     def get_breakdown(
         self,
@@ -148,7 +183,7 @@ class MetricsReader:
         ``event``: custom events, also those outside of a request.
             People and visitors are those of these events.
         """
-        raise self._cannot_read()
+        return breakdowns.breakdown(self._history(), dimension, start, end, metrics, filters or Filters(), limit)
 
     def get_active_users(
         self, end: datetime | None = None, *, tz: str = "UTC", filters: Filters | None = None
@@ -159,7 +194,7 @@ class MetricsReader:
         has come: give a midnight for whole days. Stickiness is the mean of people a day
         over the 28 days / people in them, None without any.
         """
-        raise self._cannot_read()
+        return presence.active_users(self._history(), end, tz, filters or Filters())
 
     # -- visits ------------------------------------------------------------------
 
@@ -172,7 +207,7 @@ class MetricsReader:
         limit: int | None = DEFAULT_ROWS,
     ) -> Rows[Visit]:
         """Visits that begin in the range, the latest first, then by id; each whole, also beyond *end*."""
-        raise self._cannot_read()
+        return visit_rows.visit_rows(self._history(), start, end, filters or Filters(), limit)
 
     def get_visit(self, visit_id: str) -> Timeline | None:
         """One visit with all its events, None where there is none of this id.
@@ -180,7 +215,7 @@ class MetricsReader:
         Its events are those of the same person, visitor or nobody in the same app, from
         its first activity until 30 minutes after its last, or until their next visit.
         """
-        raise self._cannot_read()
+        return visit_rows.timeline(self._history(), visit_id)
 
     def get_journeys(
         self,
@@ -198,7 +233,7 @@ class MetricsReader:
         once, from the first view of *start_page* on (None: from the first view), cut to
         *depth* (1 to 8). Visits without such a view are left out.
         """
-        raise self._cannot_read()
+        return journeys.journeys(self._history(), start, end, start_page, depth, filters or Filters(), limit)
 
     # -- people over time --------------------------------------------------------
 
@@ -218,7 +253,7 @@ class MetricsReader:
         how many had an activity in the n-th period after it. Periods that are not over at
         *end* are None. Only people: a visitor is another one the next day.
         """
-        raise self._cannot_read()
+        return presence.retention(self._history(), unit, periods, end, tz, filters or Filters())
 
     def get_lifecycle(
         self,
@@ -234,7 +269,7 @@ class MetricsReader:
         By activity, as in `get_retention`. The last period holds the moment before *end*
         (None: now); what comes after *end* does not count.
         """
-        raise self._cannot_read()
+        return presence.lifecycle(self._history(), unit, periods, end, tz, filters or Filters())
 
     def get_funnel(
         self,
@@ -254,7 +289,7 @@ class MetricsReader:
         at most *within* after the first (None: no limit). Other events may lie between.
         Nobodies are left out. *share* is of people and visitors together.
         """
-        raise self._cannot_read()
+        return funnels.funnel(self._history(), steps, start, end, within, filters or Filters())
 
     # -- callbacks ---------------------------------------------------------------
 
@@ -272,7 +307,7 @@ class MetricsReader:
         *sort* is a number of `CallbackStats`, highest first, None last. Waiting time is the
         latency of all runs together, but for the causes ``timer`` and ``poll``.
         """
-        raise self._cannot_read()
+        return callback_stats.callback_stats(self._history(), start, end, sort, filters or Filters(), limit)
 
     def get_errors(
         self,
@@ -288,7 +323,7 @@ class MetricsReader:
         status); the place is where it was raised, else the callback. *first* is the
         earliest that filters select before *end*, also before *start*.
         """
-        raise self._cannot_read()
+        return error_groups.error_groups(self._history(), start, end, filters or Filters(), limit)
 
     # -- against what could be ---------------------------------------------------
 
@@ -306,7 +341,7 @@ class MetricsReader:
         run with this trigger and ``cause`` ``user``. Pages, then callbacks, then controls;
         each the longest unused first, those never used before all others, then by name.
         """
-        raise self._cannot_read()
+        return coverage.unused(self._history(), registry, days, end, filters or Filters())
 
     def get_adoption(
         self,
@@ -320,7 +355,7 @@ class MetricsReader:
 
         Groups are those of the roster, by name, None last.
         """
-        raise self._cannot_read()
+        return coverage.adoption(self._history(), roster, start, end, filters or Filters())
 
     # -- data out ----------------------------------------------------------------
 
@@ -337,11 +372,15 @@ class MetricsReader:
         Without *filters* all of them, automated clients too: unlike the metrics, an export
         leaves nothing out unasked. Arguments are checked at the call, not at the first event.
         """
-        raise self._cannot_read()
+        events = self.get_events(start, end, None, event=event)[::-1]
+        if filters is None:
+            return iter(events)
+        return (record.event for record in records_of(events) if is_selected(record, filters))
 
     def export_user(self, user_id: str) -> Iterator[Event]:
         """All events with this ``user_id``, oldest first."""
-        raise self._cannot_read()
+        check_person(user_id)
+        return (event for event in self.get_events(limit=None)[::-1] if event.data.get("user_id") == user_id)
 
     def erase_user(self, user_id: str) -> int:
         """Delete all events with this ``user_id``, for good; how many there were.
@@ -349,11 +388,20 @@ class MetricsReader:
         ValueError for ``anonymous``, who is nobody. What the person did without a log-in is
         under a ``visitor`` and stays.
         """
-        raise self._cannot_read()
+        raise self._cannot_delete()
 
     def purge(self, before: datetime) -> int:
         """Delete all events with a timestamp before *before*, for good; how many there were."""
-        raise self._cannot_read()
+        raise self._cannot_delete()
+
+    def _history(self) -> History:
+        return History.of(self.get_events(limit=None)[::-1])
+
+    def _cannot_delete(self) -> NotReadableError:
+        return NotReadableError(
+            f"{type(self).__name__} cannot delete events; delete them where they are stored, or write erase_user and "
+            "purge in your repository"
+        )
 
     def _cannot_read(self) -> NotReadableError:
         return NotReadableError(
