@@ -69,7 +69,7 @@ def lifecycle(
 ) -> Rows[LifecycleRow]:
     """`MetricsReader.get_lifecycle`."""
     # One more in front: the first of them needs a period before it.
-    found, until, activities = _asked(history, unit, periods + 1, end, tz, filters)
+    found, until, activities = _asked(history, unit, periods, end, tz, filters, before=1)
     zone = zone_of(tz)
     active = _people_by_period(activities, found)
     first_seen = _first_seen(activities)
@@ -92,13 +92,13 @@ def lifecycle(
 
 
 def _asked(
-    history: History, unit: str, periods: int, end: datetime | None, tz: str, filters: Filters
+    history: History, unit: str, periods: int, end: datetime | None, tz: str, filters: Filters, before: int = 0
 ) -> tuple[list[Period], datetime, list[Record]]:
-    """The last *periods*, their end, and all activities before it."""
+    """The last *periods* and as many *before* them, their end, and all activities up to it."""
     check_word("unit", unit, UNITS)
     check_count("periods", periods, 1, MOST)
     until = moment_or_now(end).astimezone(timezone.utc)
-    return last_periods(unit, periods, until, zone_of(tz)), until, _activities(history, until, filters)
+    return last_periods(unit, periods + before, until, zone_of(tz)), until, _activities(history, until, filters)
 
 
 def _activities(history: History, until: datetime, filters: Filters) -> list[Record]:
