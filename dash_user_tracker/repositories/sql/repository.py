@@ -1,0 +1,225 @@
+"""The repository in an SQL database."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import URL
+
+from ...errors import ConfigurationError, RejectedError
+from ...events import Event
+from ..base import DEFAULT_LIMIT, TrackerRepository, check_limit
+from . import primitives, schema
+from .address import MYSQL, parse_address
+from .connections import Connections, Memory
+from .files import check_file
+from .labels import driver_insert
+from .migrations import take, waiting
+from .rows import Row
+
+
+class SqlTrackerRepository(TrackerRepository):
+    """Keeps events in the database that *url* names; several apps may share it.
+
+    ``sqlite:///usage.db`` is a file on a local disk, ``postgresql://user@host/usage`` and
+    ``mysql://user@host/usage`` are servers, whose driver comes with the extras of the same
+    name. Tables are made at the first call.
+
+    Safe for many threads and processes, also when they create the tables at the same
+    moment; idempotent by event id. A call returns when its events are committed: they
+    survive a killed process, and in a file all but the last moments before a power cut
+    (``synchronous=NORMAL``). *busy_timeout* is how many seconds to wait while another
+    process writes. Only text counts as a user or a path: null is neither.
+
+    A relative path means the working directory of the moment of construction. Nothing is
+    opened before the first call, and between two calls no file is open, so that a process
+    may fork then; see `keep_open`. ``sqlite://`` is a store in the memory of this process;
+    a forked child starts with an empty one, and `close` forgets it.
+    """
+
+    # A child that is forked while SQLite writes inherits SQLite's own note that this process holds the write lock, and
+    # can never get it (https://www.sqlite.org/howtocorrupt.html, 2.6). A save takes milliseconds.
+    wait_before_fork = 1.0
+
+    def __init__(self, url: str | URL, *, busy_timeout: float = 30.0) -> None:
+        if isinstance(busy_timeout, bool) or not isinstance(busy_timeout, (int, float)) or not 0 <= busy_timeout < 1e6:
+            raise ConfigurationError(f"busy_timeout must be a number of seconds of at least 0, got {busy_timeout!r}")
+        address, dialect = parse_address(url)
+        self._connections = Connections(address, dialect, busy_timeout)
+        if self._connections.file is not None:
+            check_file(self._connections.file)
+        self._once = "ON DUPLICATE KEY UPDATE seq = seq" if dialect == MYSQL else "ON CONFLICT (id) DO NOTHING"
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self._connections.url.render_as_string()!r})"
+
+    def close(self) -> None:
+        self._connections.close()
+
+    def keep_open(self) -> None:
+        """Keep the connection that saves open between two calls, which spares opening the file each time.
+
+        Only for a caller that has `before_fork` called before each fork of the process.
+        """
+        self._connections.keep = True
+
+    def before_fork(self) -> None:
+        """Close what is open between two calls. The next call opens it again."""
+        self._connections.release()
+
+    # -- writing -----------------------------------------------------------------
+
+    def save_event(self, event: Event) -> None:
+        self.save_events([event])
+
+    def save_events(self, events: Sequence[Event]) -> None:
+        """Store *events* in one transaction; an error says how many of them, from the front, were taken."""
+        if not events:
+            return
+        with self._connections.writer() as process:
+            # Encoded before the transaction, so that other writers wait for the insertion alone.
+            encoder = process.memory.encoder
+            rows, unencodable = encoder.rows(events)
+            with self._connections.write(process) as (connection, memory):
+                if memory.encoder is not encoder or encoder.missing:  # what was remembered is void, or not all
+                    rows, unencodable = self._rows_of(connection, memory, events)
+                self._insert(connection, rows)
+                if memory.state is not None and memory.state.inbox:
+                    self._move(connection, memory)
+        if unencodable is not None:
+            message = f"an event is not JSON: {type(unencodable).__name__}: {unencodable}"
+            raise RejectedError(message, taken=len(rows), refused=1) from unencodable
+
+    def _rows_of(
+        self, connection: sa.Connection, memory: Memory, events: Sequence[Event]
+    ) -> tuple[list[Row], Exception | None]:
+        """The rows of *events*, whose labels are in the store."""
+        while True:
+            rows, unencodable = memory.encoder.rows(events)
+            if not memory.encoder.missing:
+                return rows, unencodable
+            memory.labels.resolve(connection, memory.encoder.missing)
+
+    def _insert(self, connection: sa.Connection, rows: list[Row]) -> None:
+        if rows:
+            connection.exec_driver_sql(driver_insert(connection.dialect, schema.event, self._once), rows)
+
+    def _move(self, connection: sa.Connection, memory: Memory) -> int:
+        """Some events of version 1 are in the tables of this version; how many."""
+        events = take(connection)
+        rows, unencodable = self._rows_of(connection, memory, events)
+        if unencodable is not None:  # all were read from JSON
+            raise unencodable
+        self._insert(connection, rows)
+        return len(rows)
+
+    # -- reading -----------------------------------------------------------------
+
+    def get_page_views(
+        self,
+        start: datetime | None = None,
+        end: datetime | None = None,
+        limit: int | None = DEFAULT_LIMIT,
+        *,
+        automated: bool | None = None,
+    ) -> dict[str, Any]:
+        return self._rows(primitives.views(start, end, automated), limit)
+
+    def get_page_views_by_user(
+        self,
+        user_id: str,
+        start: datetime | None = None,
+        end: datetime | None = None,
+        limit: int | None = DEFAULT_LIMIT,
+        *,
+        automated: bool | None = None,
+    ) -> dict[str, Any]:
+        return self._rows(primitives.views(start, end, automated), limit, user_id=user_id)
+
+    def get_page_views_by_path(
+        self,
+        path: str,
+        start: datetime | None = None,
+        end: datetime | None = None,
+        limit: int | None = DEFAULT_LIMIT,
+        *,
+        automated: bool | None = None,
+    ) -> dict[str, Any]:
+        return self._rows(primitives.views(start, end, automated), limit, path=path)
+
+    def get_user_count(
+        self, start: datetime | None = None, end: datetime | None = None, *, automated: bool | None = None
+    ) -> int:
+        return self._distinct("who", primitives.views(start, end, automated))
+
+    def get_user_count_by_path(
+        self, path: str, start: datetime | None = None, end: datetime | None = None, *, automated: bool | None = None
+    ) -> int:
+        return self._distinct("who", primitives.views(start, end, automated), path=path)
+
+    def get_page_count(
+        self, start: datetime | None = None, end: datetime | None = None, *, automated: bool | None = None
+    ) -> int:
+        return self._distinct("path", primitives.views(start, end, automated))
+
+    def get_page_count_by_user(
+        self, user_id: str, start: datetime | None = None, end: datetime | None = None, *, automated: bool | None = None
+    ) -> int:
+        return self._distinct("path", primitives.views(start, end, automated), user_id=user_id)
+
+    def get_events(
+        self,
+        start: datetime | None = None,
+        end: datetime | None = None,
+        limit: int | None = DEFAULT_LIMIT,
+        *,
+        event: str | None = None,
+    ) -> list[Event]:
+        conditions = primitives.between(start, end)
+        with self._read() as (connection, memory):
+            if event is not None:
+                conditions += primitives.by_name(event, memory.contexts_named(connection, event))
+            return primitives.events_of(connection, memory, primitives.newest(conditions, limit))
+
+    def _rows(self, conditions: list[sa.ColumnElement[bool]], limit: int | None, **wanted: str) -> dict[str, Any]:
+        check_limit(limit)
+        with self._read() as (connection, memory):  # one snapshot for both
+            conditions += _wanted(connection, memory, wanted)
+            count = connection.execute(primitives.count(conditions)).scalar_one()
+            events = primitives.events_of(connection, memory, primitives.newest(conditions, limit))
+        return {
+            "count": count,
+            "data": [{**event.data, "timestamp": event.timestamp.isoformat()} for event in events],
+        }
+
+    def _distinct(self, column: str, conditions: list[sa.ColumnElement[bool]], **wanted: str) -> int:
+        with self._read() as (connection, memory):
+            conditions += _wanted(connection, memory, wanted)
+            return int(connection.execute(primitives.distinct(schema.event.c[column], conditions)).scalar_one())
+
+    @contextlib.contextmanager
+    def _read(self) -> Iterator[tuple[sa.Connection, Memory]]:
+        with self._connections.read() as (connection, memory):
+            if memory.state is None or not memory.state.inbox or not waiting(connection):
+                yield connection, memory
+                return
+        while True:
+            with self._connections.writer() as process, self._connections.write(process) as (connection, memory):
+                if not self._move(connection, memory):
+                    break
+        with self._connections.read() as found:
+            yield found
+
+
+def _wanted(connection: sa.Connection, memory: Memory, wanted: dict[str, str]) -> list[sa.ColumnElement[bool]]:
+    """Conditions for a user, a path, or neither."""
+    conditions: list[sa.ColumnElement[bool]] = []
+    for name, value in wanted.items():
+        key = (schema.WHO if name == "user_id" else schema.PAGE, value)
+        number = memory.labels.look_up(connection, [key]).get(key) if isinstance(value, str) else None
+        conditions += primitives.by_user(value, number) if name == "user_id" else primitives.by_path(number)
+    return conditions
