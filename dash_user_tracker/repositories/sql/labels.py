@@ -42,7 +42,7 @@ class Labels:
             query = (
                 sa.select(label.c.kind, sa.func.max(label.c.id)).where(label.c.kind.in_(kinds)).group_by(label.c.kind)
             )
-            last: dict[int, int] = dict(connection.execute(query).tuples().all())
+            last: dict[int, int] = {row[0]: row[1] for row in connection.execute(query)}
             rows = []
             for kind, value in sorted(missing):
                 number = found[kind, value] = last[kind] = last.get(kind, 0) + 1
