@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime
+from typing import Any
+from urllib.parse import parse_qs, urlencode
 
 import pytest
 from hypothesis import HealthCheck, given, note, settings
 from metrics_strategies import Change, Question, assert_same, stories
 
+from dash_user_tracker.codec import encode_event, to_json
 from dash_user_tracker.events import Event
+from dash_user_tracker.metrics.queries import METHODS, Query, arguments_of
+from dash_user_tracker.metrics.wire import to_wire
 from dash_user_tracker.repositories.base import TrackerRepository
+from dash_user_tracker.repositories.http_metrics import RemoteMetrics
 from dash_user_tracker.repositories.memory import MemoryTrackerRepository
 
 Engine = Callable[[], AbstractContextManager[TrackerRepository]]
@@ -54,8 +61,37 @@ def own() -> Iterator[TrackerRepository]:
     yield OwnRepository()
 
 
+class WireRepository(RemoteMetrics, TrackerRepository):
+    """Every question and every answer goes over the wire, but for the network."""
+
+    def __init__(self) -> None:
+        self.store = MemoryTrackerRepository()
+
+    def save_event(self, event: Event) -> None:
+        self.store.save_event(event)
+
+    def _fetch(self, query: Query) -> object:
+        answer = self._answer(query)
+        document = {"deleted": answer} if isinstance(answer, int) else to_wire(answer)
+        return json.loads(to_json(document))
+
+    def _lines(self, query: Query) -> Iterator[bytes]:
+        return iter([encode_event(event).encode() for event in self._answer(query)])
+
+    def _answer(self, query: Query) -> Any:
+        method = METHODS[query.address]
+        params = parse_qs(urlencode(query.params), keep_blank_values=True)
+        body = None if query.body is None else to_json(query.body).encode()
+        return getattr(self.store, method)(**arguments_of(method, params, body))
+
+
+@contextmanager
+def wire() -> Iterator[TrackerRepository]:
+    yield WireRepository()
+
+
 #: Each gives an empty repository. An engine joins by one function.
-ENGINES: list[Engine] = [own]
+ENGINES: list[Engine] = [own, wire]
 
 
 @pytest.mark.parametrize("engine", ENGINES, ids=lambda engine: engine.__name__)

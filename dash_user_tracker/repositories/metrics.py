@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Union
+from typing import Any, Union
 
 from ..errors import NotReadableError
 from ..events import Event
@@ -36,7 +36,7 @@ from ..metrics.answers import (
     Visit,
 )
 from ..metrics.arguments import MemberLike, Registry, Step
-from ..metrics.checks import check_person
+from ..metrics.checks import check_moment, check_person, check_range
 from ..metrics.filters import Filters
 from ..metrics.history import History
 from ..metrics.records import is_selected, records_of
@@ -372,6 +372,7 @@ class MetricsReader:
         Without *filters* all of them, automated clients too: unlike the metrics, an export
         leaves nothing out unasked. Arguments are checked at the call, not at the first event.
         """
+        check_range(start, end)
         events = self.get_events(start, end, None, event=event)[::-1]
         if filters is None:
             return iter(events)
@@ -409,3 +410,26 @@ class MetricsReader:
             "TrackerRepository, or read from another one: "
             "TrackerAnalytics(repository=SqlTrackerRepository('sqlite:///usage.db'))"
         )
+
+
+class _Nothing(MetricsReader):
+    """A store without events: it has no answers, but checks what it is asked."""
+
+    def get_events(self, *_: object, **__: object) -> list[Event]:
+        return []
+
+    def erase_user(self, user_id: str) -> int:
+        check_person(user_id)
+        return 0
+
+    def purge(self, before: datetime) -> int:
+        check_moment("before", before)
+        return 0
+
+
+def check_question(method: str, arguments: Mapping[str, Any]) -> None:
+    """ValueError where *method* cannot be asked with these *arguments*.
+
+    For repositories that answer elsewhere than here: the checks are those of the reference.
+    """
+    getattr(_Nothing(), method)(**arguments)
