@@ -79,7 +79,7 @@ LAYERS = [
         "repositories.sql",
         *SQL,
     },
-    {"analytics", "delivery", "delivery.delivery", "delivery.retry", "delivery.tally"},
+    {"analytics", "async_metrics", "delivery", "delivery.delivery", "delivery.retry", "delivery.tally"},
     {"flask_hook", "middleware"},
     {"dash_facts", "tracker"},
     {"__main__", "cli", "demo", "doctor", "report", "terminal"},

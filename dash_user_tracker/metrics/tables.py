@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Iterator, Sequence
+from datetime import datetime, timezone
 from typing import Any, Generic, TypeVar, overload
 
 import attrs
@@ -21,12 +22,12 @@ class Frames:
         raise NotImplementedError
 
     def to_pandas(self) -> Any:
-        """A ``pandas.DataFrame`` of `to_dicts`; ImportError without pandas."""
-        return _library("pandas").DataFrame(self.to_dicts())
+        """A ``pandas.DataFrame`` of `to_dicts`, times in UTC; ImportError without pandas."""
+        return _library("pandas").DataFrame(_in_utc(self.to_dicts()))
 
     def to_polars(self) -> Any:
-        """A ``polars.DataFrame`` of `to_dicts`; ImportError without polars."""
-        return _library("polars").DataFrame(self.to_dicts(), infer_schema_length=None)
+        """A ``polars.DataFrame`` of `to_dicts`, times in UTC; ImportError without polars."""
+        return _library("polars").DataFrame(_in_utc(self.to_dicts()), infer_schema_length=None)
 
 
 class Row:
@@ -72,4 +73,12 @@ def _library(name: str) -> Any:
     try:
         return importlib.import_module(name)
     except ImportError as error:
-        raise ImportError(f"to_{name}() needs {name}: pip install {name} (to_dicts() needs nothing)") from error
+        raise ImportError(f'to_{name}() needs {name}: pip install "dash-user-tracker[{name}]"') from error
+
+
+def _in_utc(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    # A column of a data frame has one time zone, and local times of a year have two offsets.
+    return [
+        {key: value.astimezone(timezone.utc) if isinstance(value, datetime) else value for key, value in row.items()}
+        for row in rows
+    ]

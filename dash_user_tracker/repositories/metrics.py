@@ -371,6 +371,7 @@ class MetricsReader:
 
         Without *filters* all of them, automated clients too: unlike the metrics, an export
         leaves nothing out unasked. Arguments are checked at the call, not at the first event.
+        Several threads may take turns with the iterator.
         """
         check_range(start, end)
         events = self.get_events(start, end, None, event=event)[::-1]
