@@ -224,6 +224,8 @@ def test_a_document_of_another_shape_is_refused(kind: str, document: object) -> 
     ("method", "params", "body", "message"),
     [
         ("get_visits", {"aap": ["Sales"]}, None, "has no parameter aap"),
+        ("get_visit", {"visit_id": ["x"], "app": ["Sales"]}, None, "has no parameter app"),
+        ("get_series", {"interval": ["day"]}, None, "needs the parameter end, metric, start"),
         ("get_visits", {"automated": ["no"]}, None, "automated must be true, false or any"),
         ("get_visits", {"start": ["2025-01-30"]}, None, "must have an offset"),
         ("get_visits", {"start": ["soon"]}, None, "Invalid isoformat"),

@@ -46,6 +46,8 @@ class Question:
     arguments: Mapping[str, _Argument]
     answer: str
     body: tuple[str, ...] = ()  # arguments that are sent as JSON: they are long, or name people
+    required: tuple[str, ...] = ()  # of the others
+    filtered: bool = True  # takes filters
 
 
 def _moment(text: str) -> datetime:
@@ -82,14 +84,22 @@ _OVER_TIME = {"unit": _TEXT, "periods": _NUMBER, "end": _MOMENT, "tz": _TEXT}
 QUESTIONS: dict[str, Question] = {
     "get_summary": Question("/metrics/summary", {**_RANGE, "compare": _COMPARE}, "Summary"),
     "get_series": Question(
-        "/metrics/series", {"metric": _TEXT, "interval": _TEXT, **_RANGE, "tz": _TEXT}, "Rows[SeriesPoint]"
+        "/metrics/series",
+        {"metric": _TEXT, "interval": _TEXT, **_RANGE, "tz": _TEXT},
+        "Rows[SeriesPoint]",
+        required=("metric", "interval", "start", "end"),
     ),
     "get_breakdown": Question(
-        "/metrics/breakdown", {"dimension": _TEXT, **_RANGE, "metrics": _TEXTS, "limit": _LIMIT}, "Rows[BreakdownRow]"
+        "/metrics/breakdown",
+        {"dimension": _TEXT, **_RANGE, "metrics": _TEXTS, "limit": _LIMIT},
+        "Rows[BreakdownRow]",
+        required=("dimension",),
     ),
     "get_active_users": Question("/metrics/active-users", {"end": _MOMENT, "tz": _TEXT}, "ActiveUsers"),
     "get_visits": Question("/metrics/visits", {**_RANGE, "limit": _LIMIT}, "Rows[Visit]"),
-    "get_visit": Question("/metrics/visit", {"visit_id": _TEXT}, "Timeline | None"),
+    "get_visit": Question(
+        "/metrics/visit", {"visit_id": _TEXT}, "Timeline | None", required=("visit_id",), filtered=False
+    ),
     "get_journeys": Question(
         "/metrics/journeys",
         {**_RANGE, "start_page": _TEXT, "depth": _NUMBER, "limit": _LIMIT},
@@ -97,7 +107,9 @@ QUESTIONS: dict[str, Question] = {
     ),
     "get_retention": Question("/metrics/retention", _OVER_TIME, "Rows[RetentionRow]"),
     "get_lifecycle": Question("/metrics/lifecycle", _OVER_TIME, "Rows[LifecycleRow]"),
-    "get_funnel": Question("/metrics/funnel", {"steps": _STEPS, **_RANGE, "within": _WITHIN}, "Rows[FunnelRow]"),
+    "get_funnel": Question(
+        "/metrics/funnel", {"steps": _STEPS, **_RANGE, "within": _WITHIN}, "Rows[FunnelRow]", required=("steps",)
+    ),
     "get_callback_stats": Question(
         "/metrics/callback-stats", {**_RANGE, "sort": _TEXT, "limit": _LIMIT}, "Rows[CallbackStats]"
     ),
@@ -105,9 +117,9 @@ QUESTIONS: dict[str, Question] = {
     "get_unused": Question("/metrics/unused", {"days": _NUMBER, "end": _MOMENT}, "Rows[UnusedRow]", body=("registry",)),
     "get_adoption": Question("/metrics/adoption", _RANGE, "Adoption", body=("roster",)),
     "export": Question("/export", {**_RANGE, "event": _TEXT}, "events"),
-    "export_user": Question("/export-user", {}, "events", body=("user_id",)),
-    "erase_user": Question("/erase-user", {}, "deleted", body=("user_id",)),
-    "purge": Question("/purge", {}, "deleted", body=("before",)),
+    "export_user": Question("/export-user", {}, "events", body=("user_id",), filtered=False),
+    "erase_user": Question("/erase-user", {}, "deleted", body=("user_id",), filtered=False),
+    "purge": Question("/purge", {}, "deleted", body=("before",), filtered=False),
 }
 #: The same by address.
 METHODS = {question.address: method for method, question in QUESTIONS.items()}
@@ -137,9 +149,12 @@ def arguments_of(method: str, params: Mapping[str, Values], body: bytes | None) 
     select everything. Whether the values make sense, the method itself checks.
     """
     question = QUESTIONS[method]
-    unknown = set(params) - set(question.arguments) - set(_FILTERS)
+    unknown = set(params) - set(question.arguments) - set(_FILTERS if question.filtered else ())
     if unknown:
         raise ValueError(f"{question.address} has no parameter {', '.join(sorted(unknown))}")
+    missing = set(question.required) - set(params)
+    if missing:
+        raise ValueError(f"{question.address} needs the parameter {', '.join(sorted(missing))}")
     found = {name: question.arguments[name].read(values) for name, values in params.items() if name not in _FILTERS}
     wanted: dict[str, Any] = {name: params[name][0] for name in _FILTERS if name in params}
     if wanted:
