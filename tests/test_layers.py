@@ -30,6 +30,8 @@ LAYERS = [
         "codec",
         "component_ids",
         "counting",
+        "demo_company",
+        "demo_data",
         "documents",
         "explain",
         "hints",
