@@ -56,6 +56,10 @@ class State:
         return (self.token, self.erased) == (other.token, other.erased)
 
 
+class _Unfinished(Exception):
+    """Another process is making the tables, or was killed while it did."""
+
+
 class Migrations:
     """Brings a store to the version of this package."""
 
@@ -71,8 +75,8 @@ class Migrations:
         """
         try:
             state = self._read(connection, write)
-        except (sa.exc.OperationalError, sa.exc.ProgrammingError) as error:
-            if not self._no_table(error):
+        except (sa.exc.OperationalError, sa.exc.ProgrammingError, _Unfinished) as error:
+            if isinstance(error, sa.exc.DBAPIError) and not self._no_table(error):
                 raise
             connection.rollback()
             self._create(connection)
@@ -89,7 +93,7 @@ class Migrations:
         else:
             row = connection.exec_driver_sql(f"{_READ} FOR UPDATE" if write else _READ).first()
         if row is None:
-            raise SchemaError(f"{self._place} has our tables, but dut_store is empty: restore it from a backup")
+            raise _Unfinished
         state = State(*row)
         if state.compatible > SCHEMA_VERSION:
             raise self._too_new(state.version)

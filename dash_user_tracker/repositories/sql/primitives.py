@@ -88,3 +88,21 @@ def events_of(connection: sa.Connection, memory: Memory, query: sa.Select[Any]) 
     rows = connection.execute(query).all()
     values = memory.labels.read(connection, memory.decoder.labels_of(rows))
     return [memory.decoder.event(row, values) for row in rows]
+
+
+#: Events that are read at once where all are asked for.
+PAGE = 1000
+
+
+def page_after(
+    connection: sa.Connection, memory: Memory, conditions: Conditions, after: tuple[int, int] | None, last: int
+) -> list[tuple[tuple[int, int], Event]]:
+    """The next events, oldest first, up to seq *last*, each with its place; *after*: the place of the one before."""
+    conditions = [*conditions, event.c.seq <= last]
+    if after is not None:
+        ts, seq = after
+        conditions += [event.c.ts >= ts, sa.or_(event.c.ts > ts, event.c.seq > seq)]
+    query = sa.select(event.c.seq, *columns_of(COLUMNS)).where(*conditions).order_by(event.c.ts, event.c.seq).limit(PAGE)
+    rows = connection.execute(query).all()
+    values = memory.labels.read(connection, memory.decoder.labels_of(rows))
+    return [((row.ts, row.seq), memory.decoder.event(row, values)) for row in rows]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import sqlite3
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any
@@ -13,13 +15,18 @@ from sqlalchemy import URL
 from ...errors import ConfigurationError, RejectedError
 from ...events import Event
 from ..base import DEFAULT_LIMIT, TrackerRepository, check_limit
-from . import primitives, schema
-from .address import MYSQL, parse_address
+from ...metrics.checks import check_moment, check_person
+from ...metrics.filters import Filters
+from ...metrics.records import is_selected, records_of
+from . import deleting, primitives, schema
+from .address import MYSQL, SQLITE, parse_address
 from .connections import Connections, Memory
 from .files import check_file
+from .folding import Folding, add_up_days
 from .labels import driver_insert
 from .migrations import take, waiting
 from .rows import Row
+from .texts import to_microseconds
 
 
 class SqlTrackerRepository(TrackerRepository):
@@ -200,6 +207,114 @@ class SqlTrackerRepository(TrackerRepository):
         with self._read() as (connection, memory):
             conditions += _wanted(connection, memory, wanted)
             return int(connection.execute(primitives.distinct(schema.event.c[column], conditions)).scalar_one())
+
+    # -- data out ----------------------------------------------------------------
+
+    def export(
+        self,
+        start: datetime | None = None,
+        end: datetime | None = None,
+        *,
+        event: str | None = None,
+        filters: Filters | None = None,
+    ) -> Iterator[Event]:
+        conditions = primitives.between(start, end)
+        found = self._stream(conditions, event)
+        return found if filters is None else (one for one in found if is_selected(records_of([one])[0], filters))
+
+    def export_user(self, user_id: str) -> Iterator[Event]:
+        check_person(user_id)
+        return self._stream([], None, user_id=user_id)
+
+    def _stream(self, conditions: list[sa.ColumnElement[bool]], name: str | None, **wanted: str) -> Iterator[Event]:
+        """The events, oldest first, in pages: no transaction is open while the caller looks at one."""
+        after: tuple[int, int] | None = None
+        last: int | None = None
+        while True:
+            with self._read() as (connection, memory):
+                own = [*conditions, *_wanted(connection, memory, wanted)]
+                if name is not None:
+                    own += primitives.by_name(name, memory.contexts_named(connection, name))
+                if last is None:  # what comes in the meantime is not there
+                    last = connection.execute(sa.select(sa.func.max(schema.event.c.seq))).scalar_one() or 0
+                page = primitives.page_after(connection, memory, own, after, last)
+            for after, event in page:
+                yield event
+            if len(page) < primitives.PAGE:
+                return
+
+    def purge(self, before: datetime) -> int:
+        check_moment("before", before)
+        moment = to_microseconds(before)
+        deleted = 0
+        while True:
+            with self._connections.writer() as process, self._connections.write(process) as (connection, _):
+                count = deleting.delete_before(connection, moment)
+                if count:
+                    deleting.uncount(connection)
+            deleted += count
+            if count < deleting.AT_ONCE:
+                break
+        if deleted:
+            self._give_back()
+        return deleted
+
+    def erase_user(self, user_id: str) -> int:
+        check_person(user_id)
+        key = (schema.WHO, user_id)
+        deleted, labels = 0, set()
+        with self._read():  # version 1's, too
+            pass
+        while True:
+            with self._connections.writer() as process, self._connections.write(process) as (connection, memory):
+                number = memory.labels.look_up(connection, [key]).get(key)
+                count, found = (0, set()) if number is None else deleting.delete_user(connection, number)
+                if count:
+                    deleting.uncount(connection)
+                labels |= found
+                deleted += count
+                if count < deleting.AT_ONCE:
+                    deleting.delete_labels(connection, labels)
+                    break
+        if deleted:
+            self._give_back()
+        return deleted
+
+    def _give_back(self) -> None:
+        """Free pages go back to the disk, some at a time."""
+        if self._connections.dialect != SQLITE:
+            return  # a server does it itself
+        with self._connections.alone() as connection:
+            while connection.exec_driver_sql("PRAGMA freelist_count").scalar_one() > 0:
+                before = connection.exec_driver_sql("PRAGMA page_count").scalar_one()
+                connection.exec_driver_sql("PRAGMA incremental_vacuum(2000)").all()
+                if connection.exec_driver_sql("PRAGMA page_count").scalar_one() >= before:
+                    return  # a file that was not made for it
+
+    def backup(self, file: str | os.PathLike[str]) -> None:
+        """Copy the store, as it is at one moment, to a new *file*, while others write. SQLite only.
+
+        ConfigurationError where *file* exists, or for a server: it has tools of its own.
+        """
+        if self._connections.dialect != SQLITE:
+            raise ConfigurationError("backup is for SQLite files; use the server's own tool (pg_dump, mariadb-dump)")
+        target = os.path.abspath(file)
+        check_file(target)
+        if os.path.exists(target):
+            raise ConfigurationError(f"file must not exist, got {target!r}")
+        with self._connections.alone() as connection, contextlib.closing(sqlite3.connect(target)) as copy:
+            # In one step: a backup in several begins anew whenever another process writes.
+            connection.connection.driver_connection.backup(copy)  # type: ignore[union-attr]
+
+    def maintain(self) -> None:
+        """Bring the roll-ups up to date. Whoever asks does it, and whoever saves now and then."""
+        while self._fold():
+            pass
+
+    def _fold(self) -> bool:
+        """Some events are folded, or some days added up; false where nothing is left to do."""
+        with self._connections.writer() as process, self._connections.write(process) as (connection, memory):
+            return Folding(connection, memory).run() or add_up_days(connection)
 
     @contextlib.contextmanager
     def _read(self) -> Iterator[tuple[sa.Connection, Memory]]:

@@ -19,6 +19,7 @@ from .texts import (
     hex_to_bytes,
     id_from_bytes,
     id_to_bytes,
+    text_to_bytes,
     to_column,
     to_microseconds,
 )
@@ -142,10 +143,9 @@ class Context:
         name, keys, modes, routed, *values = json.loads(text)
         return cls(name, tuple(keys), dict(zip(CONTEXT_KEYS, values)), tuple(modes), routed)
 
-    @property
-    def segment(self) -> str:
-        """The value of the label of the kind SEGMENT that this belongs to."""
-        return json.dumps([self.values["app_name"] or None, bool(self.values["automated"])])
+    def segment(self, automated: int) -> str:
+        """The value of the label of the kind SEGMENT that an event with this context belongs to."""
+        return json.dumps([self.values["app_name"] or None, bool(automated)])
 
 
 class Encoder:
@@ -234,7 +234,9 @@ class Encoder:
         duration = get("duration_ms")
         if duration is not None:
             if duration.__class__ is not float or not -1e15 < duration < 1e15:
-                raise _Unfit
+                if duration.__class__ is not int or not -(1 << 50) < duration < 1 << 50:
+                    raise _Unfit
+                rest = {**(rest or {}), "duration_ms": duration}
             microseconds = round(duration * 1000)
             if microseconds / 1000 != duration:
                 rest = {**(rest or {}), "duration_ms": duration}
@@ -244,12 +246,15 @@ class Encoder:
             packed = hex_to_bytes(load)
             if packed is None:
                 rest = {**(rest or {}), "page_load": load}
+                packed = text_to_bytes(load) if load.__class__ is str and load else None
             load = packed
         error = get("error")
         if error is not None:
             if not _is_place(error):
                 raise _Unfit
             error = number(schema.ERROR, to_json(error))
+        elif get("outcome") == "error":  # so that failures are found by the index of errors
+            error = number(schema.ERROR, "null")
         callback, output = get("callback"), get("output")
         action, asked, answered = get("action"), get("request_bytes"), get("response_bytes")
         for value in (action, asked, answered):
@@ -258,6 +263,8 @@ class Encoder:
         if route == "":  # names no page
             rest, route = {**(rest or {}), "route": ""}, None
         control = get("trigger")
+        if control == "":  # names no control
+            rest, control = {**(rest or {}), "trigger": ""}, None
         if unfit:
             rest = {**(rest or {}), **unfit}
         event_id, whole = id_to_bytes(event.id)
@@ -271,7 +278,7 @@ class Encoder:
             1 if path and (name != CALLBACK or get("cause") == "user") else 0,
             who if user_id and user_id != ANONYMOUS else -seen if seen and visitor else None,
             number(schema.CONTEXT, context),
-            path_number if route is None else number(schema.PAGE, route),
+            number(schema.PAGE, route) if route else path_number if path else None,
             path_number,
             who,
             number(schema.PERSON, self._joined(get("email"), get("full_name"), get("group"))),
@@ -426,7 +433,7 @@ def _fits(key: str, value: object) -> bool:
     if key in _INTEGERS:
         return value.__class__ is int and -_LONGEST < value < _LONGEST
     if key == "duration_ms":
-        return value.__class__ is float and -1e15 < value < 1e15
+        return value.__class__ in (float, int) and -1e15 < value < 1e15
     if key == "error":
         return _is_place(value)
     return value.__class__ is str

@@ -119,11 +119,30 @@ event = _table(
     _index("dut_event_error", "error", "ts", where="error IS NOT NULL"),
 )
 
+#: The visits that the events up to `store.folded` make, see `folding`.
+visit = _table(
+    "dut_visit",
+    sa.Column("t0", _BIG, primary_key=True, autoincrement=False),  # microseconds: the first activity, the last
+    sa.Column("first", _BIG, primary_key=True, autoincrement=False),  # the first activity, by `event.seq`
+    sa.Column("t1", _BIG, nullable=False),
+    sa.Column("actor", _BIG, nullable=False),  # 0: nobody
+    sa.Column("segment", _BIG, nullable=False),
+    sa.Column("views", _BIG, nullable=False),
+    sa.Column("busy", sa.SmallInteger, nullable=False),  # something was done but looking
+    sa.Column("entry", _BIG),
+    sa.Column("exit", _BIG),
+    sa.Column("trail", _BYTES, nullable=False),  # the first pages, the same one in a row once
+    _index("dut_visit_actor", "actor", "t0"),
+)
+
+#: Days whose hours changed since they were added up.
+day = _table("dut_day", sa.Column("day", sa.Integer, primary_key=True, autoincrement=False))
+
 #: What was counted up to `store.folded`: for each *period* (hours or days since 1970) and segment one packed table of
 #: each section, see `rollups`.
 rollup = _table(
     "dut_rollup",
-    sa.Column("section", sa.SmallInteger, primary_key=True, autoincrement=False),
+    sa.Column("section", sa.SmallInteger, primary_key=True, autoincrement=False),  # of `cells`, by hours or days
     sa.Column("period", sa.Integer, primary_key=True, autoincrement=False),
     sa.Column("segment", _BIG, primary_key=True, autoincrement=False),
     sa.Column("packed", _BLOB, nullable=False),

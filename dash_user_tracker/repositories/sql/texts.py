@@ -75,6 +75,12 @@ def hex_to_bytes(text: object) -> bytes | None:
     return bytes.fromhex(text) if isinstance(text, str) and _HEX(text) else None
 
 
+def text_to_bytes(text: str) -> bytes:
+    """A key for any other *text*, never that of hexadecimal digits."""
+    found = text.encode("utf-8", "surrogatepass")
+    return b"\xff" * 17 + (found if len(found) <= _LONGEST_ID else hashlib.sha256(found).digest())
+
+
 def to_microseconds(moment: datetime) -> int:
     """Microseconds since 1970, UTC, of an aware *moment*."""
     return (moment - EPOCH) // _MICROSECOND
