@@ -56,7 +56,10 @@ def compared(
         check_range(start, end)
         # In UTC: a difference of two local times would forget that clocks were changed between them.
         since, until = start.astimezone(timezone.utc), end.astimezone(timezone.utc)
-        return since - (until - since), since
+        try:
+            return since - (until - since), since
+        except OverflowError as error:
+            raise ValueError(f"compare='previous' needs a period before start, got {start.isoformat()}") from error
     if isinstance(compare, tuple) and len(compare) == 2:
         for bound in compare:
             check_moment("compare", bound)

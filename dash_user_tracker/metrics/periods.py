@@ -53,8 +53,7 @@ def periods(interval: str, start: datetime, end: datetime, zone: tzinfo) -> list
     since, until = start.astimezone(timezone.utc), end.astimezone(timezone.utc)
     if since == until:
         return []
-    if since.year < 1900 or until.year > 9000:
-        raise ValueError(f"start and end must be in the years 1900 to 9000, got {since.isoformat()} to {until}")
+    _check_years(since, until)
     if (until - since) / timedelta(hours=_LEAST[interval]) > MOST:
         raise ValueError(
             f"the range must have at most {MOST} periods, got {since.isoformat()} to {until.isoformat()} by "
@@ -74,11 +73,19 @@ def periods(interval: str, start: datetime, end: datetime, zone: tzinfo) -> list
 
 def last_periods(interval: str, count: int, end: datetime, zone: tzinfo) -> list[Period]:
     """The *count* periods of which the last holds the moment before *end*, oldest first."""
+    _check_years(end)
     last = end.astimezone(timezone.utc) - timedelta(microseconds=1)
     day = _floor(interval, last.astimezone(zone).date())
     for _ in range(count):  # one more than needed, for a day that was left out
         day = _floor(interval, day - timedelta(days=1))
     return periods(interval, _midnight(day, zone), end, zone)[-count:]
+
+
+def _check_years(*moments: datetime) -> None:
+    """ValueError where the calendar of `datetime` might end before the periods do."""
+    for moment in moments:
+        if not 1900 <= moment.year <= 9000:
+            raise ValueError(f"periods must be in the years 1900 to 9000, got {moment.isoformat()}")
 
 
 def _dates(interval: str, since: datetime, zone: tzinfo) -> Iterator[datetime]:
