@@ -14,7 +14,7 @@ from sqlalchemy import URL
 
 from ...errors import ConfigurationError, RejectedError
 from ...events import Event
-from ..base import DEFAULT_LIMIT, TrackerRepository, check_limit
+from ..base import DEFAULT_LIMIT, check_limit
 from ...metrics.checks import check_moment, check_person
 from ...metrics.filters import Filters
 from ...metrics.records import is_selected, records_of
@@ -22,14 +22,16 @@ from . import deleting, primitives, schema
 from .address import MYSQL, SQLITE, parse_address
 from .connections import Connections, Memory
 from .files import check_file
-from .folding import Folding, add_up_days
+from .folding import Folding, add_up_days, is_due
 from .labels import driver_insert
+from .metrics import SqlMetrics
 from .migrations import take, waiting
+from .rollups import Rollups
 from .rows import Row
 from .texts import to_microseconds
 
 
-class SqlTrackerRepository(TrackerRepository):
+class SqlTrackerRepository(SqlMetrics):
     """Keeps events in the database that *url* names; several apps may share it.
 
     ``sqlite:///usage.db`` is a file on a local disk, ``postgresql://user@host/usage`` and
@@ -97,6 +99,9 @@ class SqlTrackerRepository(TrackerRepository):
                 self._insert(connection, rows)
                 if memory.state is not None and memory.state.inbox:
                     self._move(connection, memory)
+                waiting = is_due(connection, memory)
+        if waiting:
+            self._fold()
         if unencodable is not None:
             message = f"an event is not JSON: {type(unencodable).__name__}: {unencodable}"
             raise RejectedError(message, taken=len(rows), refused=1) from unencodable
@@ -315,6 +320,14 @@ class SqlTrackerRepository(TrackerRepository):
         """Some events are folded, or some days added up; false where nothing is left to do."""
         with self._connections.writer() as process, self._connections.write(process) as (connection, memory):
             return Folding(connection, memory).run() or add_up_days(connection)
+
+    @contextlib.contextmanager
+    def _rollups(self, filters: Filters) -> Iterator[Rollups]:
+        with self._read():  # version 1's events, too
+            pass
+        self.maintain()
+        with self._connections.read() as (connection, memory):
+            yield Rollups(connection, memory, filters)
 
     @contextlib.contextmanager
     def _read(self) -> Iterator[tuple[sa.Connection, Memory]]:
