@@ -195,12 +195,11 @@ def _section(numbers: random.Random, module: str, section: str) -> list[Page]:
     if numbers.random() < 0.4:
         plan = run(f"compute_{section}", f"{section}-plan.children", f"{section}-compute.n_clicks", background=True)
         actions.append((plan,))
-    name = f"<{section.rstrip('s')}_id>"
     note = run(f"save_{section}_note", f"{section}-saved.children", f"{section}-note.value", ms=0.3, idle=0.1)
     one = run(f"draw_{section}_one", f"{section}-one.figure", f"{section}-one-period.value")
     return [
         Page(f"/{section}", 0, (draw, table), tuple(actions), ("export", "filter_saved")),
-        Page(f"/{section}/{name}", numbers.randint(40, 4000), (one,), ((one,), (note,)), ("shared",)),
+        Page(f"/{section}/<number>", numbers.randint(40, 4000), (one,), ((one,), (note,)), ("shared",)),
     ]
 
 
