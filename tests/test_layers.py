@@ -64,6 +64,7 @@ LAYERS = [
         "metrics.wire",
         "metrics.words",
         "navigation",
+        "older",
         "page_script",
         "policy",
         "privacy",
@@ -71,6 +72,7 @@ LAYERS = [
         "repositories.metrics",
         "routes",
         "runs",
+        "tabular",
     },
     {
         "repositories",
@@ -84,7 +86,23 @@ LAYERS = [
     {"analytics", "async_metrics", "delivery", "delivery.delivery", "delivery.retry", "delivery.tally"},
     {"flask_hook", "middleware"},
     {"dash_facts", "tracker"},
-    {"__main__", "cli", "demo", "doctor", "report", "terminal"},
+    {
+        "__main__",
+        "cli",
+        "cli_care",
+        "cli_demo",
+        "cli_doctor",
+        "cli_move",
+        "cli_options",
+        "cli_report",
+        "cli_work",
+        "demo",
+        "doctor",
+        "interchange",
+        "live",
+        "report",
+        "terminal",
+    },
 ]
 LAYER_OF = {module: number for number, layer in enumerate(LAYERS) for module in layer}
 
