@@ -13,8 +13,8 @@ from contextlib import contextmanager
 import pytest
 import sqlalchemy as sa
 
-from dash_user_tracker.repositories.sql.address import parse_address
 from dash_user_tracker.repositories.sql import schema
+from dash_user_tracker.repositories.sql.address import parse_address
 from dash_user_tracker.repositories.sql.schema import metadata
 
 SERVERS = {

@@ -37,7 +37,7 @@ def sqlite() -> Iterator[TrackerRepository]:
     repository.close()
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@settings(deadline=None, max_examples=50, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @given(stories())
 def test_roll_ups_say_what_the_events_say(story: tuple[list[Change], list[tuple[int, Question]]]) -> None:
     changes, asked = story

@@ -24,7 +24,7 @@ from ...metrics.answers import (
 )
 from ...metrics.arguments import Step
 from ...metrics.breakdowns import descending, none_last
-from ...metrics.percentiles import mean, percentile, ratio
+from ...metrics.percentiles import percentile, ratio
 from ...metrics.periods import Period, last_periods, local, periods, zone_of
 from ...metrics.tables import Rows
 from ...metrics.words import METRICS, NOW_MINUTES
@@ -61,14 +61,16 @@ from .cells import (
     VISITS,
     WAITING,
     Core,
+    bucket_of,
     callback_of,
+    edges_of,
     quantile,
 )
 from .packing import count_bits, numbers_of
 from .rollups import Range, Rollups
 from .texts import from_microseconds, to_microseconds
 
-#: Runs, or visits, of which percentiles are computed exactly, from each of them.
+#: Runs of which percentiles are computed exactly, from each of them.
 EXACT = 5000
 
 _SHARES = {"p50_ms": 0.50, "p95_ms": 0.95, "p99_ms": 0.99}
@@ -107,14 +109,9 @@ class Values:
         if metric == "bounce_rate":
             return ratio(totals[BOUNCES], totals[VISITS])
         if metric == "visit_mean_s":
-            if self._exact:
-                return mean(self._stays())
             return totals[STAYED] / totals[VISITS] / 1e6 if totals[VISITS] else None
         if metric == "visit_median_s":
-            if self._exact:
-                return percentile(self._stays(), 0.50)
-            found = quantile(self._core.stays, 0.50)
-            return None if found is None else found / 1e6
+            return self._median()
         return totals[_COUNTS[metric]]
 
     def _latency(self, share: float) -> float | None:
@@ -125,8 +122,19 @@ class Values:
         found = quantile(self._core.latency, share)
         return None if found is None else found / 1000
 
-    def _stays(self) -> list[float]:
-        return [(stay.t1 - stay.t0) / 1e6 for stay in self._rollups.visits(self._whole)]
+    def _median(self) -> float | None:
+        """Seconds: the histogram says in which bucket it is, the visits of this bucket which one."""
+        count = self._core.totals[VISITS]
+        if not count:
+            return None
+        rank = (count + 1) // 2
+        for bucket in sorted(self._core.stays):
+            if rank <= self._core.stays[bucket]:
+                break
+            rank -= self._core.stays[bucket]
+        low, high = edges_of(bucket)
+        found = self._rollups.durations_of_visits(self._whole, low - 1, high + 1)
+        return sorted(duration for duration in found if bucket_of(duration) == bucket)[rank - 1] / 1e6
 
 
 _COUNTS = {
@@ -140,8 +148,8 @@ _COUNTS = {
 
 
 def is_few(cores: Sequence[Core], exact: int) -> bool:
-    """Percentiles can be had from each run and each visit."""
-    return sum(core.totals[LATENCIES] for core in cores) <= exact and sum(core.totals[VISITS] for core in cores) <= exact
+    """Percentiles can be had from each run."""
+    return sum(core.totals[LATENCIES] for core in cores) <= exact
 
 
 def durations(rollups: Rollups, whole: Range) -> list[float]:
@@ -179,8 +187,7 @@ def series(
     low, high = rollups.range_of(start, end)
     ranges = [_clipped(period, low, high) for period in found]
     cores = rollups.cores(ranges)
-    estimated = metric in _SHARES or metric in ("visit_median_s", "visit_mean_s")
-    few = not estimated or is_few(cores, exact)
+    few = metric not in _SHARES or is_few(cores, exact)
     return Rows(
         tuple(
             SeriesPoint(
@@ -557,5 +564,3 @@ def _texts(rollups: Rollups, kind: int, numbers: Any) -> dict[int, str]:
     wanted = [(kind, number) for number in numbers if number]
     values = rollups.memory.labels.read(rollups.connection, wanted)
     return {number: values[kind, number] for _, number in wanted}
-
-

@@ -6,7 +6,7 @@ A segment is an app, automated clients apart. Pages, people and callbacks are nu
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any, Union
 
 from .packing import (
@@ -75,6 +75,13 @@ def bucket_of(microseconds: int) -> int:
 def middle_of(bucket: int) -> float:
     """Microseconds that stand for all in a bucket."""
     return math.exp((bucket - 0.5) * _GROWTH) if bucket else 0.0
+
+
+def edges_of(bucket: int) -> tuple[int, int]:
+    """The microseconds between which all in a bucket are, but for rounding."""
+    if not bucket:
+        return 0, 0
+    return int(math.exp((bucket - 1) * _GROWTH)), math.ceil(math.exp(bucket * _GROWTH))
 
 
 class Core:
@@ -245,8 +252,7 @@ class Detail:
         if self.users:
             found[USERS] = pack([pack_table(self.users, _WIDTHS["users"])])
         if self.callbacks:
-            tables = (pack_table(self.callbacks, _WIDTHS["callbacks"]), pack_table(_rows(self.runs), 1))
-            found[CALLBACKS] = pack(tables)
+            found[CALLBACKS] = pack((pack_table(self.callbacks, _WIDTHS["callbacks"]), pack_table(_rows(self.runs), 1)))
             found[CALLBACK_ACTORS] = pack((pack_sets(self.callback_people), pack_sets(self.callback_visitors)))
         return found
 

@@ -16,7 +16,7 @@ import attrs
 import sqlalchemy as sa
 
 from . import schema
-from .cells import BY_DAY, CORE, DAY, HOUR, INTERACTIONS, QUARTER, Cell, Core, Detail
+from .cells import BY_DAY, CORE, DAY, HOUR, INTERACTIONS, QUARTER, SECTIONS, Cell, Core, Detail
 from .connections import Memory
 from .labels import CHUNK, driver_insert
 from .rows import Context
@@ -208,7 +208,7 @@ class Folding:
             own = ", ".join(map(str, actors[place : place + CHUNK]))
             # Of each actor and segment; few visits of an actor are read.
             earliest = min(rows[0][TS] for rows in streams.values())
-            # A visit that began two days before cannot go on; older ones are looked for where they matter.
+            # One that began two days before the earliest of them cannot go on.
             statement = (
                 f"SELECT v.* FROM dut_visit v JOIN (SELECT actor, segment, max(t0) AS t0 FROM dut_visit "
                 f"WHERE actor IN ({own}) AND t0 > {earliest - 2 * DAY} GROUP BY actor, segment) n "
@@ -273,12 +273,11 @@ class Folding:
 
     def _add_visits(self, stream: Stream, own: Sequence[Row], last: Stay | None, high: int) -> None:
         begin = own[0][TS]
-        if last is None:
-            last = self._visit_before(stream, 1 << 62)
+        current: Stay | None = None
         if last is None or begin >= last.t1:
             rows: Sequence[Row] = own
-            current = last
-            if current is not None:
+            if last is not None and begin - last.t1 <= VISIT_GAP and begin - last.t0 <= VISIT_CAP:
+                current = last  # it goes on
                 self._count_visit(current, -1)
                 self._gone.append(attrs.evolve(current))
         else:
@@ -295,7 +294,6 @@ class Folding:
                 )
                 if self._segment_of(row) == stream[1]
             ]
-            current = None
         for row in rows:
             if current is None or row[TS] - current.t1 > VISIT_GAP or row[TS] - current.t0 > VISIT_CAP:
                 self._end_visit(current)
@@ -364,8 +362,8 @@ class Folding:
 
 
 def _of_level(detailed: bool, base: int) -> sa.ColumnElement[bool]:
-    section = schema.rollup.c.section
-    return section.between(base + 1, base + BY_DAY - 1) if detailed else section == base + CORE
+    # Each section by itself: for a range of sections, the first column of the key, all periods would be read.
+    return schema.rollup.c.section.in_([base + section for section in SECTIONS if (section != CORE) is detailed])
 
 
 def add_cells(

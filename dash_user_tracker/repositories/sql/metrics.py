@@ -37,7 +37,7 @@ from .rollups import Rollups, is_answered
 class SqlMetrics(TrackerRepository):
     """Answers from roll-ups; what they cannot tell apart is left to `MetricsReader`."""
 
-    #: Runs, or visits, of which percentiles are computed from each of them; of more they are estimated.
+    #: Runs of which percentiles are computed from each of them; of more they are estimated.
     exact_below = answers.EXACT
 
     @contextmanager

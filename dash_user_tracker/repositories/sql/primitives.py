@@ -102,7 +102,9 @@ def page_after(
     if after is not None:
         ts, seq = after
         conditions += [event.c.ts >= ts, sa.or_(event.c.ts > ts, event.c.seq > seq)]
-    query = sa.select(event.c.seq, *columns_of(COLUMNS)).where(*conditions).order_by(event.c.ts, event.c.seq).limit(PAGE)
+    query = (
+        sa.select(event.c.seq, *columns_of(COLUMNS)).where(*conditions).order_by(event.c.ts, event.c.seq).limit(PAGE)
+    )
     rows = connection.execute(query).all()
     values = memory.labels.read(connection, memory.decoder.labels_of(rows))
     return [((row.ts, row.seq), memory.decoder.event(row, values)) for row in rows]

@@ -14,10 +14,10 @@ from sqlalchemy import URL
 
 from ...errors import ConfigurationError, RejectedError
 from ...events import Event
-from ..base import DEFAULT_LIMIT, check_limit
 from ...metrics.checks import check_moment, check_person
 from ...metrics.filters import Filters
 from ...metrics.records import is_selected, records_of
+from ..base import DEFAULT_LIMIT, check_limit
 from . import deleting, primitives, schema
 from .address import MYSQL, SQLITE, parse_address
 from .connections import Connections, Memory
@@ -243,10 +243,11 @@ class SqlTrackerRepository(SqlMetrics):
                 if last is None:  # what comes in the meantime is not there
                     last = connection.execute(sa.select(sa.func.max(schema.event.c.seq))).scalar_one() or 0
                 page = primitives.page_after(connection, memory, own, after, last)
-            for after, event in page:
-                yield event
+            for _, found in page:
+                yield found
             if len(page) < primitives.PAGE:
                 return
+            after = page[-1][0]
 
     def purge(self, before: datetime) -> int:
         check_moment("before", before)
@@ -267,7 +268,8 @@ class SqlTrackerRepository(SqlMetrics):
     def erase_user(self, user_id: str) -> int:
         check_person(user_id)
         key = (schema.WHO, user_id)
-        deleted, labels = 0, set()
+        deleted = 0
+        labels: set[tuple[str, int]] = set()
         with self._read():  # version 1's, too
             pass
         while True:
@@ -292,7 +294,9 @@ class SqlTrackerRepository(SqlMetrics):
         with self._connections.alone() as connection:
             while connection.exec_driver_sql("PRAGMA freelist_count").scalar_one() > 0:
                 before = connection.exec_driver_sql("PRAGMA page_count").scalar_one()
-                connection.exec_driver_sql("PRAGMA incremental_vacuum(2000)").all()
+                freed = connection.exec_driver_sql("PRAGMA incremental_vacuum(2000)")
+                if freed.returns_rows:  # each page that is read from it is given back
+                    freed.all()
                 if connection.exec_driver_sql("PRAGMA page_count").scalar_one() >= before:
                     return  # a file that was not made for it
 

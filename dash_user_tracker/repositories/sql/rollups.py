@@ -20,8 +20,8 @@ from .folding import (
     ACTIVE,
     ACTOR,
     AUTOMATED,
-    CONTEXT,
     COLUMNS,
+    CONTEXT,
     INTERACTION_GAP,
     KIND,
     LOAD,
@@ -182,6 +182,18 @@ class Rollups:
             visit.c.t0 >= whole[0], visit.c.t0 < whole[1], visit.c.segment.in_(self.segments)
         )
         return [Stay.of(tuple(row)) for row in self.connection.execute(query)] if self.segments else []
+
+    def durations_of_visits(self, whole: Range, low: int, high: int) -> list[int]:
+        """Microseconds of the visits that begin in a range and are from *low* to *high* long."""
+        visit = schema.visit.c
+        duration = visit.t1 - visit.t0
+        query = sa.select(duration).where(
+            visit.t0 >= whole[0],
+            visit.t0 < whole[1],
+            visit.segment.in_(self.segments),
+            duration.between(low, high),
+        )
+        return list(self.connection.execute(query).scalars())
 
 
 def _pieces(low: int, high: int, length: int) -> Iterator[tuple[int, Range]]:
