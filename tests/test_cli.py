@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, Callable
 
 import pytest
-from click.testing import CliRunner, Result
+from commands import Ran, run
 from conftest import Program
 from http_server import Receiver
 
@@ -47,8 +47,8 @@ def stored(tmp_path: Path, *events: Event) -> str:
     return db
 
 
-def report(*arguments: str) -> Result:
-    return CliRunner().invoke(main, ["report", "--end", "2025-02-01", *arguments], env={"COLUMNS": "120"})
+def report(*arguments: str) -> Ran:
+    return run("report", "--end", "2025-02-01", *arguments)
 
 
 def numbers(*arguments: str) -> dict[str, Any]:
@@ -72,7 +72,7 @@ def test_version_is_that_of_the_package(command: list[str], environment: dict[st
 
 @pytest.mark.parametrize("name", [None, *main.commands])
 def test_help_shows_an_example_that_the_command_understands(name: str | None) -> None:
-    result = CliRunner().invoke(main, [*([name] if name else []), "--help"], terminal_width=200)
+    result = run(*([name] if name else []), "--help", terminal_width=200)
     assert result.exit_code == 0
     examples = re.findall(r"dash-user-tracker ([a-z-]+ [^\n]+)", result.output)
     assert examples
@@ -83,7 +83,7 @@ def test_help_shows_an_example_that_the_command_understands(name: str | None) ->
 
 
 def test_every_command_has_a_line_of_help_that_fits() -> None:
-    text = CliRunner().invoke(main, ["--help"], terminal_width=80).output
+    text = run("--help", terminal_width=80).output
     assert not [line for line in text.splitlines()[1:] if line.endswith("...")]
 
 
@@ -209,7 +209,7 @@ def test_a_report_covers_what_its_options_say(arguments: list[str], views: int, 
 def test_start_and_days_say_the_end(tmp_path: Path) -> None:
     db = stored(tmp_path, event())
     arguments = ["report", "--db", db, "--json", "--start", "2025-03-29", "--days", "2", "--tz", "Europe/Berlin"]
-    found = json.loads(CliRunner().invoke(main, arguments).output)
+    found = json.loads(run(*arguments).output)
     assert found["end"] == "2025-03-31T00:00:00+02:00"
 
 
@@ -237,7 +237,7 @@ def test_a_filter_selects(option: str, value: str, tmp_path: Path) -> None:
 
 def test_the_database_can_be_named_outside_of_the_command_line(tmp_path: Path) -> None:
     db = stored(tmp_path, event())
-    result = CliRunner().invoke(main, ["report", "--all", "--json"], env={"DASH_USER_TRACKER_DB": db})
+    result = run("report", "--all", "--json", env={"DASH_USER_TRACKER_DB": db})
     assert json.loads(result.output)["summary"][0]["views"] == 1
 
 
@@ -366,13 +366,13 @@ def test_a_demo_does_not_touch_a_file_of_something_else(tmp_path: Path) -> None:
         connection.execute("create table orders (id)")
     connection.close()
     before = path.read_bytes()
-    result = CliRunner().invoke(main, ["demo", "--port", "0", "--db", f"sqlite:///{path}"])
+    result = run("demo", "--port", "0", "--db", f"sqlite:///{path}")
     assert (result.exit_code, f"Error: {path} is " in result.output) == (1, True)
     assert path.read_bytes() == before
 
 
 def test_a_demo_cannot_keep_its_data_in_memory(tmp_path: Path) -> None:
-    result = CliRunner().invoke(main, ["demo", "--port", "0", "--db", "sqlite:///:memory:"])
+    result = run("demo", "--port", "0", "--db", "sqlite:///:memory:")
     assert (result.exit_code, "name a file" in result.output) == (2, True)
 
 
@@ -392,7 +392,7 @@ def test_demo_data_fills_a_store_once(tmp_path: Path) -> None:
     db = f"sqlite:///{tmp_path / 'usage.db'}"
     arguments = ["demo-data", "--to", db, "--events", "1500", "--days", "20", "--end", "2025-02-01"]
     for _ in range(2):
-        result = CliRunner().invoke(main, arguments)
+        result = run(*arguments)
         assert result.exit_code == 0, result.output
         assert result.output.startswith("1,500 events of 20 days and 19 users, until 2025-02-01T00:00:00+00:00, in ")
     with contextlib.closing(SqlTrackerRepository(db)) as repository:
@@ -400,5 +400,5 @@ def test_demo_data_fills_a_store_once(tmp_path: Path) -> None:
 
 
 def test_demo_data_can_be_lines() -> None:
-    result = CliRunner().invoke(main, ["demo-data", "--to", "-", "--events", "20", "--end", "2025-02-01"])
+    result = run("demo-data", "--to", "-", "--events", "20", "--end", "2025-02-01")
     assert len([decode_event(line) for line in result.stdout.splitlines()]) == 20

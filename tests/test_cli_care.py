@@ -8,15 +8,14 @@ import subprocess
 import sys
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any, Callable
+from typing import Callable
 
 import pytest
-from click.testing import CliRunner, Result
+from commands import run
 from conftest import Program
 from http_server import Receiver
 
 from dash_user_tracker import Event, SqlTrackerRepository
-from dash_user_tracker.cli import main
 from dash_user_tracker.demo_data import Plan, demo_events
 
 END = datetime(2025, 2, 1, tzinfo=timezone.utc)
@@ -35,10 +34,6 @@ def db(tmp_path: Path, events: list[Event]) -> str:
     with contextlib.closing(SqlTrackerRepository(url)) as repository:
         repository.save_events(events)
     return url
-
-
-def run(*arguments: str, **options: Any) -> Result:
-    return CliRunner().invoke(main, arguments, **options)
 
 
 def stored(url: str) -> list[Event]:

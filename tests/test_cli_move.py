@@ -15,12 +15,11 @@ from pathlib import Path
 from typing import Any, Callable
 
 import pytest
-from click.testing import CliRunner, Result
+from commands import run
 from conftest import Program
 from http_server import Receiver
 
 from dash_user_tracker import Event, SqlTrackerRepository
-from dash_user_tracker.cli import main
 from dash_user_tracker.codec import decode_event, encode_event
 from dash_user_tracker.demo_data import Plan, demo_events
 from dash_user_tracker.interchange import read_events
@@ -40,10 +39,6 @@ def db(tmp_path: Path, events: list[Event]) -> str:
     with contextlib.closing(SqlTrackerRepository(url)) as repository:
         repository.save_events(events)
     return url
-
-
-def run(*arguments: str, **options: Any) -> Result:
-    return CliRunner().invoke(main, arguments, **options)
 
 
 def stored(url: str) -> list[Event]:
