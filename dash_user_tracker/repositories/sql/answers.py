@@ -380,17 +380,22 @@ def journeys(
         .where(visit.t0 >= low, visit.t0 < high, visit.segment.in_(rollups.segments), visit.views > 0)
         .group_by(head)
     )
-    found = rollups.connection.execute(query).all() if rollups.segments else []
+    found = list(rollups.connection.execute(query).all()) if rollups.segments else []
+    found.sort(key=lambda row: -row[1])
+    shown = found
+    if limit is not None and limit < len(found):  # those behind need no names
+        least = found[limit - 1][1] if limit else 0
+        shown = [*found[:limit]] + [row for row in found[limit:] if limit and row[1] == least]
     trails = [
-        [int.from_bytes(bytes(row[0])[place : place + 4], "big") for place in range(0, len(row[0]), 4)] for row in found
+        [int.from_bytes(bytes(row[0])[place : place + 4], "big") for place in range(0, len(row[0]), 4)] for row in shown
     ]
     texts = _texts(rollups, schema.PAGE, {number for trail in trails for number in trail})
     rows = [
         JourneyRow(tuple(texts.get(number) or "" for number in trail), int(row[1]), int(row[2]))
-        for trail, row in zip(trails, found)
+        for trail, row in zip(trails, shown)
     ]
     rows.sort(key=lambda row: (-row.visits, row.pages))
-    return Rows(tuple(rows[:limit]), total=len(rows))
+    return Rows(tuple(rows[:limit]), total=len(found))
 
 
 def funnel(

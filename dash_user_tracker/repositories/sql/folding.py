@@ -120,10 +120,10 @@ def _is_silent(rest: str | None) -> bool:
     return isinstance(properties, dict) and properties.get("interactive") is False
 
 
-def is_due(connection: sa.Connection, memory: Memory) -> bool:
-    """So many events have gathered that whoever saves folds some."""
+def is_due(connection: sa.Connection, memory: Memory, least: int = AT_ONCE) -> bool:
+    """At least so many events have gathered: from `AT_ONCE` on, whoever saves folds some."""
     last = connection.exec_driver_sql("SELECT max(seq) FROM dut_event").scalar_one() or 0
-    return memory.state is not None and last - memory.state.folded >= AT_ONCE
+    return memory.state is not None and last - memory.state.folded >= least
 
 
 class Folding:

@@ -12,12 +12,12 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import URL
 
-from ...errors import ConfigurationError, RejectedError
+from ...errors import ConfigurationError, RejectedError, UnavailableError
 from ...events import Event
 from ...metrics.checks import check_moment, check_person
 from ...metrics.filters import Filters
 from ...metrics.records import is_selected, records_of
-from ..base import DEFAULT_LIMIT, check_limit
+from ..base import DEFAULT_LIMIT, check_limit, check_range
 from . import deleting, primitives, schema
 from .address import MYSQL, SQLITE, parse_address
 from .connections import Connections, Memory
@@ -26,6 +26,7 @@ from .folding import Folding, add_up_days, is_due
 from .labels import driver_insert
 from .metrics import SqlMetrics
 from .migrations import take, waiting
+from .packing import count_bits
 from .rollups import Rollups
 from .rows import Row
 from .texts import to_microseconds
@@ -139,7 +140,16 @@ class SqlTrackerRepository(SqlMetrics):
         *,
         automated: bool | None = None,
     ) -> dict[str, Any]:
-        return self._rows(primitives.views(start, end, automated), limit)
+        check_range(start, end)
+        check_limit(limit)
+        conditions = primitives.views(start, end, automated)
+        if not self._folded():
+            return self._rows(conditions, limit)
+        with self._rollups(Filters(automated=automated)) as rollups:  # one snapshot for both
+            count = rollups.views(rollups.range_of(start, end))
+            conditions.append(schema.event.c.seq <= rollups.folded)
+            query = primitives.newest(conditions, limit)
+            return _listed(count, primitives.events_of(rollups.connection, rollups.memory, query))
 
     def get_page_views_by_user(
         self,
@@ -166,7 +176,11 @@ class SqlTrackerRepository(SqlMetrics):
     def get_user_count(
         self, start: datetime | None = None, end: datetime | None = None, *, automated: bool | None = None
     ) -> int:
-        return self._distinct("who", primitives.views(start, end, automated))
+        conditions = primitives.views(start, end, automated)
+        if not self._folded():
+            return self._distinct("who", conditions)
+        with self._rollups(Filters(automated=automated)) as rollups:
+            return count_bits(rollups.cores([rollups.range_of(start, end)])[0].bits[2])
 
     def get_user_count_by_path(
         self, path: str, start: datetime | None = None, end: datetime | None = None, *, automated: bool | None = None
@@ -203,10 +217,7 @@ class SqlTrackerRepository(SqlMetrics):
             conditions += _wanted(connection, memory, wanted)
             count = connection.execute(primitives.count(conditions)).scalar_one()
             events = primitives.events_of(connection, memory, primitives.newest(conditions, limit))
-        return {
-            "count": count,
-            "data": [{**event.data, "timestamp": event.timestamp.isoformat()} for event in events],
-        }
+        return _listed(count, events)
 
     def _distinct(self, column: str, conditions: list[sa.ColumnElement[bool]], **wanted: str) -> int:
         with self._read() as (connection, memory):
@@ -320,6 +331,17 @@ class SqlTrackerRepository(SqlMetrics):
         while self._fold():
             pass
 
+    def _folded(self) -> bool:
+        """The roll-ups are up to date, or could be brought there: not while somebody writes for long."""
+        try:
+            with self._read() as (connection, memory):
+                if not is_due(connection, memory, 1):
+                    return True
+            self.maintain()
+        except UnavailableError:
+            return False
+        return True
+
     def _fold(self) -> bool:
         """Some events are folded, or some days added up; false where nothing is left to do."""
         with self._connections.writer() as process, self._connections.write(process) as (connection, memory):
@@ -327,9 +349,10 @@ class SqlTrackerRepository(SqlMetrics):
 
     @contextlib.contextmanager
     def _rollups(self, filters: Filters) -> Iterator[Rollups]:
-        with self._read():  # version 1's events, too
-            pass
-        self.maintain()
+        with self._read() as (connection, memory):  # moves version 1's events, too
+            due = is_due(connection, memory, 1)
+        if due:
+            self.maintain()
         with self._connections.read() as (connection, memory):
             yield Rollups(connection, memory, filters)
 
@@ -345,6 +368,10 @@ class SqlTrackerRepository(SqlMetrics):
                     break
         with self._connections.read() as found:
             yield found
+
+
+def _listed(count: int, events: Sequence[Event]) -> dict[str, Any]:
+    return {"count": count, "data": [{**event.data, "timestamp": event.timestamp.isoformat()} for event in events]}
 
 
 def _wanted(connection: sa.Connection, memory: Memory, wanted: dict[str, str]) -> list[sa.ColumnElement[bool]]:

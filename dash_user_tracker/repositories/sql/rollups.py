@@ -14,7 +14,7 @@ import sqlalchemy as sa
 
 from ...metrics.filters import Filters
 from . import schema
-from .cells import BY_DAY, CORE, DAY, HOUR, INTERACTIONS, QUARTER, Core, Detail
+from .cells import BY_DAY, CORE, DAY, HOUR, INTERACTIONS, QUARTER, VIEWS, Core, Detail, Totals
 from .connections import Memory
 from .folding import (
     ACTIVE,
@@ -38,7 +38,7 @@ from .texts import from_column, to_microseconds
 #: A range of microseconds, half open.
 Range = tuple[int, int]
 
-C = TypeVar("C", Core, Detail)
+C = TypeVar("C", Core, Totals, Detail)
 
 
 def is_answered(filters: Filters) -> bool:
@@ -82,6 +82,10 @@ class Rollups:
     def cores(self, ranges: Sequence[Range]) -> list[Core]:
         """The numbers of adjoining or separate *ranges*, in order."""
         return self._collected(ranges, Core, HOUR, (CORE,))
+
+    def views(self, whole: Range) -> int:
+        """How many page views there are."""
+        return self._collected([whole], Totals, HOUR, (CORE,))[0].totals[VIEWS]
 
     def detail(self, whole: Range, sections: Sequence[int]) -> Detail:
         """Some sections of a range."""

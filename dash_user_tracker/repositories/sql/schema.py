@@ -111,7 +111,7 @@ event = _table(
     sa.Column("response_bytes", _BIG),
     sa.Column("rest", _TEXT),  # JSON: what has no column, or does not fit in its own
     sa.Index("dut_event_id", "id", unique=True),
-    _index("dut_event_ts", "ts", "kind"),
+    _index("dut_event_ts", "ts"),
     _index("dut_event_path", "path", "ts", "actor", "who", "automated", where="kind = 1"),
     _index("dut_event_actor", "actor", "ts"),
     _index("dut_event_action", "page_load", "action", where="active = 1 AND kind = 0 AND action IS NOT NULL"),
