@@ -7,7 +7,6 @@ import signal
 import socket
 import sys
 import threading
-import webbrowser
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import datetime, timezone
@@ -17,11 +16,11 @@ import click
 
 from .cli_options import parse_moment
 from .cli_work import Interruptions, Store, count_of, missing_extra, opened, progress
-from .demo_data import Plan, demo_events
 from .errors import TrackerError
-from .events import Event
 
 if TYPE_CHECKING:
+    from .demo_data import Plan
+    from .events import Event
     from .live import Totals
     from .repositories.metrics import MetricsReader
 
@@ -45,6 +44,7 @@ def demo(host: str, port: int, db: str, fill: bool, open_browser: bool) -> None:
 
         from . import live, terminal  # noqa: F401 - told before anything is opened
         from .demo import create_app
+        from .demo_data import Plan
     with ExitStack() as stack:
         # Before anything else: a port in use must leave no database file behind.
         listening = stack.enter_context(_listen(host, port))
@@ -68,6 +68,8 @@ def demo(host: str, port: int, db: str, fill: bool, open_browser: bool) -> None:
             "  Stop   Ctrl-C\n"
         )
         if open_browser:
+            import webbrowser
+
             webbrowser.open(address)
         with _watching(store.repository, started):
             server.run()  # until _stop; ends after the requests in progress
@@ -115,6 +117,8 @@ def demo_data(
     ones and failing ones, releases, robots. The same options, --end among them, make the same
     events: running it again stores nothing twice.
     """
+    from .demo_data import Plan, demo_events
+
     moment = None if end is None else parse_moment(end)
     if moment is not None and moment.tzinfo is None:
         moment = moment.replace(tzinfo=timezone.utc)
@@ -130,6 +134,8 @@ def demo_data(
 
 
 def _fill(store: Store, plan: Plan) -> None:
+    from .demo_data import demo_events
+
     interruptions = Interruptions()
     stored = 0
     watched = interruptions.watched(lambda: f"{count_of(stored, 'event')} are stored.")

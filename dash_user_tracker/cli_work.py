@@ -66,7 +66,8 @@ def _store(db: str, api_key: str | None) -> Store:
 
         url, dialect = parse_address(db)
         if dialect != SQLITE:
-            return Store(SqlTrackerRepository(db), url.render_as_string())  # its password is ***
+            shown = url.set(drivername=dialect, query={}).render_as_string()  # its password is ***
+            return Store(SqlTrackerRepository(db), shown)
         if url.database in (None, "", ":memory:"):
             raise ConfigurationError("a database in memory ends with its program; name a file: sqlite:///usage.db")
         file = Path(str(url.database))

@@ -21,7 +21,7 @@ from typing import Any, Callable
 
 import pytest
 from commands import Ran, run
-from conftest import Program
+from conftest import ROOT, Program
 from http_server import Receiver
 
 import dash_user_tracker
@@ -80,6 +80,21 @@ def test_help_shows_an_example_that_the_command_understands(name: str | None) ->
         command, *arguments = shlex.split(example.partition(" > ")[0])
         assert name in (None, command)
         main.commands[command].make_context(command, arguments)  # parses them, and runs nothing
+
+
+@pytest.mark.parametrize("name", ["README.rst", "docs/commands.rst"])
+def test_examples_in_the_docs_are_understood(name: str) -> None:
+    text = (ROOT / name).read_text(encoding="utf-8")
+    examples = re.findall(r"^   dash-user-tracker (.+)$", text, re.MULTILINE)
+    assert len(examples) >= 7
+    for example in examples:
+        command, *arguments = shlex.split(example)
+        main.commands[command].make_context(command, arguments)
+
+
+def test_every_command_is_in_the_docs() -> None:
+    text = (ROOT / "docs" / "commands.rst").read_text(encoding="utf-8")
+    assert [name for name in main.commands if f"   dash-user-tracker {name} " not in text] == []
 
 
 def test_every_command_has_a_line_of_help_that_fits() -> None:

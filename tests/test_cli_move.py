@@ -18,6 +18,7 @@ import pytest
 from commands import run
 from conftest import Program
 from http_server import Receiver
+from sql_servers import SERVERS, database
 
 from dash_user_tracker import Event, SqlTrackerRepository
 from dash_user_tracker.codec import decode_event, encode_event
@@ -149,6 +150,17 @@ def test_a_reader_that_has_had_enough_is_no_failure(db: str, environment: dict[s
     done = subprocess.run(["bash", "-c", command], env=environment, capture_output=True, text=True)
     assert len(done.stdout.splitlines()) == 1
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("server", SERVERS)
+def test_a_database_server_is_a_store_like_any_other(server: str, db: str, tmp_path: Path) -> None:
+    with database(server) as url:
+        run("export", "--db", db, "--to", str(tmp_path / "from-file.csv"))
+        for _ in range(2):
+            assert run("import", str(tmp_path / "from-file.csv"), "--db", url).exit_code == 0
+        result = run("export", "--db", url, "--to", str(tmp_path / "from-server.csv"))
+    assert (result.exit_code, f"1,200 events of {server}://" in result.stderr) == (0, True)
+    assert (tmp_path / "from-server.csv").read_bytes() == (tmp_path / "from-file.csv").read_bytes()
 
 
 # -- import ----------------------------------------------------------------------------
