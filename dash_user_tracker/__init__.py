@@ -11,6 +11,10 @@ if TYPE_CHECKING:
     from .analytics import TrackerAnalytics as TrackerAnalytics
     from .callbacks import ignore_callback as ignore_callback
     from .events import Event as Event
+    from .metrics.arguments import Member as Member
+    from .metrics.arguments import Registry as Registry
+    from .metrics.arguments import Step as Step
+    from .metrics.filters import Filters as Filters
     from .middleware import TrackerMiddleware as TrackerMiddleware
     from .repositories.base import TrackerRepository as TrackerRepository
     from .repositories.console import ConsoleTrackerRepository as ConsoleTrackerRepository
@@ -23,9 +27,13 @@ if TYPE_CHECKING:
 _EXPORTS = {
     "ConsoleTrackerRepository": "repositories.console",
     "Event": "events",
+    "Filters": "metrics.filters",
     "HttpTrackerRepository": "repositories.http",
+    "Member": "metrics.arguments",
     "MemoryTrackerRepository": "repositories.memory",
+    "Registry": "metrics.arguments",
     "SqlTrackerRepository": "repositories.sql",
+    "Step": "metrics.arguments",
     "Tracker": "tracker",
     "TrackerAnalytics": "analytics",
     "TrackerMiddleware": "middleware",

@@ -11,7 +11,9 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from typing import Any, TypeVar
 
+from .async_metrics import AsyncMetrics
 from .events import ANONYMOUS
+from .metrics.arguments import Registry
 from .repositories.base import DEFAULT_LIMIT, TrackerRepository
 
 T = TypeVar("T")
@@ -20,16 +22,23 @@ T = TypeVar("T")
 FLUSH_TIMEOUT = 1.0
 
 
-class TrackerAnalytics:
+class TrackerAnalytics(AsyncMetrics):
     """The reading methods of a *repository* as coroutines, and what follows from them.
 
-    *flush* takes a timeout in seconds and is called before each query, so that a process
+    The metrics are those of `MetricsReader`. *registry* says what the app has, for
+    `get_unused`. *flush* takes a timeout in seconds and is called before each query, so that a process
     reads its own writes. Both run off the event loop. Nothing here belongs to a loop, a
     thread or a process: one object serves several ``asyncio.run``, threads and forked
     children, as far as the repository does.
     """
 
-    def __init__(self, *, repository: TrackerRepository, flush: Callable[[float], bool] | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        repository: TrackerRepository,
+        flush: Callable[[float], bool] | None = None,
+        registry: Callable[[], Registry] | None = None,
+    ) -> None:
         if not isinstance(repository, TrackerRepository):
             raise TypeError(
                 f"repository must be a TrackerRepository, got {type(repository).__name__}; "
@@ -38,6 +47,7 @@ class TrackerAnalytics:
             )
         self._repository = repository
         self._flush = flush
+        self._registry = registry
 
     async def get_page_views(
         self,
@@ -137,9 +147,12 @@ class TrackerAnalytics:
     async def _ask(self, query: Callable[..., T], *args: object, automated: bool | None) -> T:
         # Handed on only when asked for: a repository of the owner's may not know it.
         wanted = {} if automated is None else {"automated": automated}
-        return await _off_loop(functools.partial(self._flushed, query, *args, **wanted))
+        return await self._read(query, *args, **wanted)
 
-    def _flushed(self, query: Callable[..., T], *args: object, **wanted: bool) -> T:
+    async def _read(self, query: Callable[..., T], *args: object, **options: object) -> T:
+        return await _off_loop(functools.partial(self._flushed, query, *args, **options))
+
+    def _flushed(self, query: Callable[..., T], *args: object, **wanted: object) -> T:
         if self._flush is not None:
             self._flush(FLUSH_TIMEOUT)
         return query(*args, **wanted)

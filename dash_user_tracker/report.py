@@ -1,277 +1,145 @@
-"""What a list of events says, in numbers for a terminal."""
+"""The questions of a report, asked of a repository, and their answers together."""
 
 from __future__ import annotations
 
-import heapq
-import math
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
-from typing import Any
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from .events import ANONYMOUS, CALLBACK, PAGE_VIEW, Event
+from .metrics.answers import (
+    ActiveUsers,
+    BreakdownRow,
+    CallbackStats,
+    ErrorRow,
+    SeriesPoint,
+    Summary,
+    Visit,
+)
+from .metrics.filters import Filters
+from .metrics.periods import local, zone_of
+from .metrics.tables import Rows
+
+if TYPE_CHECKING:
+    from .repositories.metrics import MetricsReader
+
+#: What the course over time is shown of.
+TRENDS = ("people", "visitors", "visits", "views", "interactions", "runs", "errors", "p95_ms")
+#: Longest range, in days, that is drawn by the hour, the day, the week.
+_INTERVALS = ((2, "hour"), (45, "day"), (45 * 7, "week"))
+
+#: The tables of a report, as `Report` names them.
+TABLES = ("summary", "series", "pages", "users", "groups", "callbacks", "errors", "events", "visits", "active")
 
 
-@attrs.frozen
-class Totals:
-    """Counts over everything the report covers; rows that a limit cut off are in here.
-
-    *people* are distinct signed-in ``user_id``; *visitors* are distinct ``visitor`` of
-    everybody else, a name that changes daily, so over several *days* they are visitor-days.
-    A *page* is a route (``/regions/<name>``), an *address* is one path of it.
-    *automated_views* are the page views of robots, probes and test clients, whether
-    they are in the other numbers or were left out.
-    """
-
-    views: int
-    people: int
-    visitors: int
-    pages: int
-    addresses: int
-    callback_runs: int
-    callback_errors: int
-    custom_events: int
-    automated_views: int
-    days: int  # UTC, with at least one event
-
-
-@attrs.frozen
-class PageRow:
-    page: str
-    views: int
-    people: int
-    visitors: int
-    loads: int
-    internal: int
-    last: datetime
-
-
-@attrs.frozen
-class UserRow:
-    user_id: str
-    email: str | None
-    views: int
-    pages: int
-    callback_runs: int
-    last: datetime
-
-
-@attrs.frozen
-class CallbackRow:
-    """Durations are milliseconds at the server, None where no run stated one."""
-
-    callback: str
-    runs: int
-    p50_ms: float | None
-    p95_ms: float | None
-    errors: int
-    last_error: str | None
-
-
-@attrs.frozen
-class CustomRow:
-    event: str
-    count: int
-    people: int
-    visitors: int
-    last: datetime
-
-
-@attrs.frozen
-class ViewRow:
-    timestamp: datetime
-    path: str
-    user_id: str
-    navigation: str | None
-    automated: bool
-
-
-@attrs.frozen
-class Coverage:
-    """What a report covers: ``start <= timestamp < end``, None for no bound.
-
-    *complete* is false where there were more events than could be read; *start* is then
-    the oldest of those that were.
-    """
-
-    start: datetime | None = None
-    end: datetime | None = None
-    automated: bool = False
-    complete: bool = True
-
-
-@attrs.frozen
+@attrs.frozen(kw_only=True)
 class Report:
-    """Rows are cut to the limit, busiest (or newest) first; *totals* are not."""
+    """Rows are cut to the limit; every answer is of ``start <= timestamp < end``, but for *active*, which ends at it.
 
-    apps: Sequence[str]
-    totals: Totals
-    pages: Sequence[PageRow]
-    users: Sequence[UserRow]
-    callbacks: Sequence[CallbackRow]
-    custom: Sequence[CustomRow]
-    latest: Sequence[ViewRow]
+    *automated_views* are the page views of robots, probes and test clients, whether they
+    are in the other numbers or not.
+    """
+
+    start: datetime
+    end: datetime
+    tz: str
+    interval: str
+    filters: Filters
+    apps: tuple[str, ...]
+    automated_views: int
+    summary: Summary
+    active: ActiveUsers
+    series: Mapping[str, Rows[SeriesPoint]]
+    pages: Rows[BreakdownRow]
+    users: Rows[BreakdownRow]
+    groups: Rows[BreakdownRow]
+    callbacks: Rows[CallbackStats]
+    errors: Rows[ErrorRow]
+    events: Rows[BreakdownRow]
+    visits: Rows[Visit]
+
+    @property
+    def is_empty(self) -> bool:
+        """Nothing that the report could show happened."""
+        summary = self.summary
+        return not (summary.views or summary.runs or summary.custom_events)
+
+    def table(self, name: str) -> list[dict[str, Any]]:
+        """The rows of one of `TABLES`, flat."""
+        if name != "series":
+            rows: list[dict[str, Any]] = getattr(self, name).to_dicts()
+            return [self._local(row) for row in rows]
+        points = zip(*self.series.values())
+        return [
+            self._local(
+                {"start": each[0].start, "end": each[0].end, "partial": each[0].partial}
+                | {metric: point.value for metric, point in zip(self.series, each)}
+            )
+            for each in points
+        ]
+
+    def to_dict(self) -> dict[str, Any]:
+        """All of it, ready for JSON."""
+        return self._local(
+            {
+                "start": self.start,
+                "end": self.end,
+                "tz": self.tz,
+                "interval": self.interval,
+                "filters": attrs.asdict(self.filters),
+                "apps": list(self.apps),
+                "automated_views": self.automated_views,
+                "exact": all(getattr(self, name).exact for name in TABLES if name != "series"),
+                **{name: self.table(name) for name in TABLES},
+                "totals": {name: getattr(self, name).total for name in TABLES[2:-1]},
+            }
+        )
+
+    def _local(self, row: Mapping[str, Any]) -> dict[str, Any]:
+        """Moments on the clock of the time zone asked for."""
+        zone = zone_of(self.tz)
+        return {
+            key: local(value, zone).isoformat() if isinstance(value, datetime) else value for key, value in row.items()
+        }
 
 
 def build_report(
-    events: Iterable[Event],
+    repository: MetricsReader,
     *,
-    app: str | None = None,  # only this app_name
-    automated: bool = False,  # count robots, probes and test clients too
-    limit: int = 10,  # rows per table
+    start: datetime,
+    end: datetime,
+    tz: str = "UTC",
+    filters: Filters | None = None,  # None: everybody but automated clients
+    limit: int | None = 10,  # rows per table, None: all
 ) -> Report:
-    """The report over *events*, which may come in any order."""
-    chosen = [event for event in events if app is None or event.data.get("app_name") == app]
-    counted = [event for event in chosen if automated or not event.data.get("automated")]
-    views = [event for event in counted if event.event == PAGE_VIEW]
-    runs = [event for event in counted if event.event == CALLBACK]
-    custom = [event for event in counted if event.event not in (PAGE_VIEW, CALLBACK)]
-    people, visitors = count_people(counted)
+    """The report on a range, compared with the one of the same length before it."""
+    chosen = filters or Filters()
+    interval = interval_of(start, end)
+    asked: dict[str, Any] = {"filters": chosen}
+    robots = repository.get_summary(start, end, filters=attrs.evolve(chosen, automated=True))
+    apps = repository.get_breakdown("app", start, end, metrics=["views"], limit=None, **asked)
     return Report(
-        apps=sorted({str(event.data["app_name"]) for event in chosen if event.data.get("app_name") is not None}),
-        totals=Totals(
-            views=len(views),
-            people=people,
-            visitors=visitors,
-            pages=len({page_of(event.data) for event in views}),
-            addresses=len({event.data.get("path") for event in views}),
-            callback_runs=len(runs),
-            callback_errors=sum(is_error(event) for event in runs),
-            custom_events=len(custom),
-            automated_views=sum(event.event == PAGE_VIEW and bool(event.data.get("automated")) for event in chosen),
-            days=len({event.timestamp.date() for event in counted}),
-        ),
-        pages=_pages(views)[:limit],
-        users=_users(counted)[:limit],
-        callbacks=_callbacks(runs)[:limit],
-        custom=_custom(custom)[:limit],
-        latest=[_view(event) for event in heapq.nlargest(limit, views, key=lambda event: event.timestamp)],
+        start=start,
+        end=end,
+        tz=tz,
+        interval=interval,
+        filters=chosen,
+        apps=tuple(sorted(row.key for row in apps if row.key is not None)),
+        automated_views=robots.views,
+        summary=repository.get_summary(start, end, compare="previous", **asked),
+        active=repository.get_active_users(end, tz=tz, **asked),
+        series={metric: repository.get_series(metric, interval, start, end, tz=tz, **asked) for metric in TRENDS},
+        pages=repository.get_breakdown("page", start, end, limit=limit, **asked),
+        users=repository.get_breakdown("user", start, end, limit=limit, **asked),
+        groups=repository.get_breakdown("group", start, end, limit=limit, **asked),
+        callbacks=repository.get_callback_stats(start, end, limit=limit, **asked),
+        errors=repository.get_errors(start, end, limit=limit, **asked),
+        events=repository.get_breakdown("event", start, end, limit=limit, **asked),
+        visits=repository.get_visits(start, end, limit=limit, **asked),
     )
 
 
-def count_people(events: Iterable[Event]) -> tuple[int, int]:
-    """Distinct signed-in users, and distinct visitors among everybody else."""
-    people: set[str] = set()
-    visitors: set[str] = set()
-    for event in events:
-        user_id = event.data.get("user_id") or ANONYMOUS
-        if user_id != ANONYMOUS:
-            people.add(user_id)
-        elif event.data.get("visitor"):
-            visitors.add(event.data["visitor"])
-    return len(people), len(visitors)
-
-
-def page_of(data: Mapping[str, Any]) -> str:
-    """The route template where there is one, so that ``/orders/1`` to ``/orders/5000`` are one page."""
-    return str(data.get("route") or data.get("path") or "-")
-
-
-def is_error(event: Event) -> bool:
-    return event.data.get("outcome") == "error"
-
-
-def percentile(values: Sequence[float], share: float) -> float | None:
-    """The smallest value that at least *share* of the values do not exceed (nearest rank); None without values."""
-    if not values:
-        return None
-    return sorted(values)[max(math.ceil(share * len(values)), 1) - 1]
-
-
-def _pages(views: Sequence[Event]) -> list[PageRow]:
-    rows = []
-    for page, group in _grouped(views, lambda event: page_of(event.data)):
-        people, visitors = count_people(group)
-        ways = Counter(event.data.get("navigation") for event in group)
-        rows.append(
-            PageRow(
-                page=page,
-                views=len(group),
-                people=people,
-                visitors=visitors,
-                loads=ways["load"],
-                internal=ways["internal"],
-                last=_last(group).timestamp,
-            )
-        )
-    return sorted(rows, key=lambda row: (-row.views, row.page))
-
-
-def _users(events: Sequence[Event]) -> list[UserRow]:
-    rows = []
-    for user_id, group in _grouped(events, lambda event: str(event.data.get("user_id") or ANONYMOUS)):
-        views = [event for event in group if event.event == PAGE_VIEW]
-        last = _last(group)
-        rows.append(
-            UserRow(
-                user_id=user_id,
-                email=last.data.get("email") if user_id != ANONYMOUS else None,
-                views=len(views),
-                pages=len({page_of(event.data) for event in views}),
-                callback_runs=sum(event.event == CALLBACK for event in group),
-                last=last.timestamp,
-            )
-        )
-    return sorted(rows, key=lambda row: (-row.views, row.user_id))
-
-
-def _callbacks(runs: Sequence[Event]) -> list[CallbackRow]:
-    rows = []
-    for label, group in _grouped(
-        runs, lambda event: str(event.data.get("callback") or event.data.get("output") or "-")
-    ):
-        durations = [
-            float(event.data["duration_ms"])
-            for event in group
-            if isinstance(event.data.get("duration_ms"), (int, float))
-        ]
-        failed = [event for event in group if is_error(event)]
-        rows.append(
-            CallbackRow(
-                callback=label,
-                runs=len(group),
-                p50_ms=percentile(durations, 0.50),
-                p95_ms=percentile(durations, 0.95),
-                errors=len(failed),
-                last_error=_error_type(_last(failed)) if failed else None,
-            )
-        )
-    return sorted(rows, key=lambda row: (-row.runs, row.callback))
-
-
-def _custom(events: Sequence[Event]) -> list[CustomRow]:
-    rows = []
-    for name, group in _grouped(events, lambda event: event.event):
-        people, visitors = count_people(group)
-        rows.append(
-            CustomRow(event=name, count=len(group), people=people, visitors=visitors, last=_last(group).timestamp)
-        )
-    return sorted(rows, key=lambda row: (-row.count, row.event))
-
-
-def _view(event: Event) -> ViewRow:
-    return ViewRow(
-        timestamp=event.timestamp,
-        path=str(event.data.get("path") or "-"),
-        user_id=str(event.data.get("user_id") or ANONYMOUS),
-        navigation=event.data.get("navigation"),
-        automated=bool(event.data.get("automated")),
-    )
-
-
-def _grouped(events: Iterable[Event], key: Any) -> Iterable[tuple[str, list[Event]]]:
-    groups: defaultdict[str, list[Event]] = defaultdict(list)
-    for event in events:
-        groups[key(event)].append(event)
-    return groups.items()
-
-
-def _last(events: Sequence[Event]) -> Event:
-    return max(events, key=lambda event: event.timestamp)
-
-
-def _error_type(event: Event) -> str | None:
-    error = event.data.get("error")
-    return str(error.get("type")) if isinstance(error, Mapping) else None
+def interval_of(start: datetime, end: datetime) -> str:
+    """The interval that draws a range in some 45 points at most, and years by the month."""
+    return next((interval for days, interval in _INTERVALS if end - start <= timedelta(days=days)), "month")

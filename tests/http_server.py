@@ -13,7 +13,9 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 import attrs
 
-from dash_user_tracker.codec import event_from_dict, parse_timestamp
+from dash_user_tracker.codec import encode_event, event_from_dict, parse_timestamp
+from dash_user_tracker.metrics.queries import METHODS, QUESTIONS, arguments_of
+from dash_user_tracker.metrics.wire import to_wire
 from dash_user_tracker.repositories.memory import MemoryTrackerRepository
 
 
@@ -82,9 +84,25 @@ class Receiver:
     def answer(self, request: Request) -> Reply:
         if self.replies:
             return self.replies.popleft()
+        parts = urlsplit(request.target)
+        method = METHODS.get(parts.path.removeprefix("/events"))
+        if method is not None:
+            return self._metrics(method, parse_qs(parts.query, keep_blank_values=True), request)
         if request.method == "POST":
             return self._take(request)
         return self._query(request)
+
+    def _metrics(self, method: str, params: dict[str, list[str]], request: Request) -> Reply:
+        if request.method != ("POST" if QUESTIONS[method].body else "GET"):
+            return Reply(405)
+        try:
+            arguments = arguments_of(method, params, json.dumps(request.body).encode())
+            answer = getattr(self.repository, method)(**arguments)
+        except ValueError as error:
+            return Reply(400, body=str(error).encode())
+        if QUESTIONS[method].answer == "events":
+            return Reply(200, body="".join(f"{encode_event(event)}\n" for event in answer).encode())
+        return _json({"deleted": answer} if QUESTIONS[method].answer == "deleted" else to_wire(answer))
 
     def _take(self, request: Request) -> Reply:
         documents = request.body["events"] if request.is_batch else [request.body]

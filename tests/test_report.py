@@ -1,173 +1,221 @@
-"""The numbers of a report, checked by value."""
+"""What a report asks, and how it says what it was told."""
 
 from __future__ import annotations
 
+import io
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.console import Console
 
-from dash_user_tracker.events import CALLBACK, PAGE_VIEW, Event
-from dash_user_tracker.report import PageRow, Totals, build_report, percentile
+from dash_user_tracker import Event, MemoryTrackerRepository
+from dash_user_tracker.demo_data import Plan, demo_events
+from dash_user_tracker.events import CALLBACK, PAGE_VIEW
+from dash_user_tracker.live import Totals, describe_totals, totals_of
+from dash_user_tracker.metrics.filters import Filters
+from dash_user_tracker.report import TABLES, TRENDS, Report, build_report, interval_of
+from dash_user_tracker.terminal import change_text, duration, headline, print_report, printable, sparkline, value_text
 
 NOON = datetime(2025, 1, 30, 12, tzinfo=timezone.utc)
+END = datetime(2025, 1, 31, tzinfo=timezone.utc)
 
 
-def event(name: str = PAGE_VIEW, *, minute: int = 0, **data: Any) -> Event:
-    return Event.new(name, {"app_name": "Sales", **data}, timestamp=NOON + timedelta(minutes=minute))
+def event(name: str, *, minute: float = 0, **data: Any) -> Event:
+    data = {"app_name": "Sales", "path": "/", "automated": False, **data}
+    return Event.new(name, data, timestamp=NOON + timedelta(minutes=minute))
 
 
-def view(path: str = "/", *, minute: int = 0, **data: Any) -> Event:
-    return event(PAGE_VIEW, minute=minute, **{"path": path, "route": path, "navigation": "load", **data})
+def view(path: str = "/", **data: Any) -> Event:
+    return event(PAGE_VIEW, **{"path": path, "route": path, "navigation": "load", **data})
 
 
-def run(label: str = "app:draw", *, minute: int = 0, **data: Any) -> Event:
-    return event(CALLBACK, minute=minute, **{"callback": label, "outcome": "ok", "duration_ms": 10.0, **data})
+def run(label: str = "app:draw", **data: Any) -> Event:
+    return event(CALLBACK, **{"callback": label, "cause": "user", "outcome": "ok", "duration_ms": 10.0, **data})
 
 
-def test_no_events_are_zero_everywhere() -> None:
-    report = build_report([])
-    assert report.totals == Totals(0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
-    assert [report.apps, report.pages, report.users, report.callbacks, report.custom, report.latest] == [[]] * 6
+def made(*events: Event, days: int = 7, **options: Any) -> Report:
+    repository = MemoryTrackerRepository()
+    repository.save_events(events)
+    return build_report(repository, **{"start": END - timedelta(days=days), "end": END, **options})
 
 
-def test_a_page_counts_its_views_people_and_ways_in() -> None:
-    report = build_report(
-        [
-            view("/a", user_id="ada", minute=0),
-            view("/a", user_id="ada", minute=2, navigation="internal"),
-            view("/a", user_id="grace", minute=1),
-            view("/a", visitor="v1", minute=1),
-        ]
-    )
-    assert report.pages == [
-        PageRow(page="/a", views=4, people=2, visitors=1, loads=3, internal=1, last=NOON + timedelta(minutes=2))
-    ]
+def shown(report: Report, encoding: str = "utf-8", width: int = 160) -> str:
+    stream = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
+    print_report(Console(file=stream, width=width, markup=False, highlight=False), report)
+    stream.seek(0)
+    return stream.read()
 
 
-def test_addresses_of_one_route_are_one_page() -> None:
-    report = build_report([view(f"/orders/{number}", route="/orders/<id>") for number in range(3)])
-    assert [row.page for row in report.pages] == ["/orders/<id>"]
-    assert (report.totals.pages, report.totals.addresses) == (1, 3)
+# -- what is asked -----------------------------------------------------------------------
 
 
-def test_a_path_without_route_is_its_own_page() -> None:
-    assert [row.page for row in build_report([view("/x", route=None)]).pages] == ["/x"]
+def test_every_number_is_that_of_the_repository() -> None:
+    events = list(demo_events(Plan.of(events=1500, days=20, users=15, end=END)))
+    repository = MemoryTrackerRepository()
+    repository.save_events(events)
+    asked: dict[str, Any] = {"filters": Filters(app="Sales explorer")}
+    start = END - timedelta(days=10)
+    report = build_report(repository, start=start, end=END, tz="Europe/Berlin", limit=3, **asked)
+    assert report.summary == repository.get_summary(start, END, compare="previous", **asked)
+    assert report.pages == repository.get_breakdown("page", start, END, limit=3, **asked)
+    assert report.users == repository.get_breakdown("user", start, END, limit=3, **asked)
+    assert report.callbacks == repository.get_callback_stats(start, END, limit=3, **asked)
+    assert report.errors == repository.get_errors(start, END, limit=3, **asked)
+    assert report.visits == repository.get_visits(start, END, limit=3, **asked)
+    assert report.active == repository.get_active_users(END, tz="Europe/Berlin", **asked)
+    assert report.series["views"] == repository.get_series("views", "day", start, END, tz="Europe/Berlin", **asked)
+    assert report.apps == ("Sales explorer",)
 
 
 def test_automated_clients_are_left_out_but_told() -> None:
-    events = [view(user_id="ada"), view(automated=True), view(automated=True), run(automated=True)]
-    totals = build_report(events).totals
-    assert (totals.views, totals.callback_runs, totals.automated_views) == (1, 0, 2)
-
-
-def test_automated_clients_count_when_asked_for() -> None:
-    events = [view(user_id="ada"), view(automated=True), run(automated=True)]
-    totals = build_report(events, automated=True).totals
-    assert (totals.views, totals.callback_runs, totals.automated_views) == (2, 1, 1)
-
-
-def test_anonymous_people_are_visitors_not_users() -> None:
-    totals = build_report([view(visitor="v1"), view(visitor="v1"), view(visitor="v2"), view(visitor=None)]).totals
-    assert (totals.people, totals.visitors) == (0, 2)
-
-
-def test_days_are_those_in_utc_that_have_an_event() -> None:
-    assert build_report([view(minute=0), view(minute=11 * 60), view(minute=12 * 60)]).totals.days == 2
-
-
-def test_a_signed_in_user_is_not_a_visitor_too() -> None:
-    totals = build_report([view(user_id="ada", visitor="v1")]).totals
-    assert (totals.people, totals.visitors) == (1, 0)
-
-
-def test_users_show_their_newest_email_whatever_the_order() -> None:
-    newest_first = [view(user_id="ada", email="new@x", minute=5), view(user_id="ada", email="old@x", minute=1)]
-    for events in (newest_first, newest_first[::-1]):
-        (row,) = build_report(events).users
-        assert (row.email, row.views, row.last) == ("new@x", 2, NOON + timedelta(minutes=5))
-
-
-def test_callbacks_have_percentiles_errors_and_the_latest_error() -> None:
-    events = [run(duration_ms=float(number)) for number in range(1, 101)]
-    events.append(run(duration_ms=1000.0, outcome="error", error={"type": "KeyError", "where": "a:1"}, minute=1))
-    events.append(run(duration_ms=1000.0, outcome="error", error={"type": "ValueError", "where": "a:2"}, minute=2))
-    (row,) = build_report(events).callbacks
-    assert (row.runs, row.p50_ms, row.p95_ms, row.errors, row.last_error) == (102, 51.0, 97.0, 2, "ValueError")
-    assert build_report(events).totals.callback_errors == 2
-
-
-def test_a_callback_without_a_duration_has_no_percentile() -> None:
-    (row,) = build_report([run(duration_ms=None)]).callbacks
-    assert (row.p50_ms, row.p95_ms) == (None, None)
-
-
-def test_custom_events_are_counted_by_name() -> None:
-    report = build_report([event("export", user_id="ada"), event("export", visitor="v"), event("print")])
-    assert [(row.event, row.count, row.people, row.visitors) for row in report.custom] == [
-        ("export", 2, 1, 1),
-        ("print", 1, 0, 0),
-    ]
-
-
-def test_latest_views_are_newest_first() -> None:
-    report = build_report([view(f"/{minute}", minute=minute) for minute in (2, 9, 4)], limit=2)
-    assert [row.path for row in report.latest] == ["/9", "/4"]
-
-
-def test_a_limit_cuts_rows_but_not_totals() -> None:
-    report = build_report([view(f"/{number}", user_id=str(number)) for number in range(5)], limit=2)
-    assert (len(report.pages), len(report.users), len(report.latest)) == (2, 2, 2)
-    assert (report.totals.pages, report.totals.people, report.totals.views) == (5, 5, 5)
-
-
-def test_one_app_of_several_can_be_chosen() -> None:
-    events = [view(), view(app_name="Stock"), view(app_name="Stock", automated=True)]
-    report = build_report(events, app="Stock")
-    assert (report.apps, report.totals.views, report.totals.automated_views) == (["Stock"], 1, 1)
+    report = made(view(user_id="ada"), view(automated=True), view(automated=True), run(automated=True))
+    assert (report.summary.views, report.summary.runs, report.automated_views) == (1, 0, 2)
+    assert "2 page views of automated clients left out (--automated any counts them)." in shown(report)
 
 
 @pytest.mark.parametrize(
-    ("values", "share", "expected"),
+    ("automated", "views", "told"),
+    [(None, 2, "1 page view of automated clients included."), (True, 1, "automated clients only.")],
+)
+def test_automated_clients_count_when_asked_for(automated: bool | None, views: int, told: str) -> None:
+    report = made(view(user_id="ada"), view(automated=True), filters=Filters(automated=automated))
+    assert report.summary.views == views
+    assert told in shown(report)
+
+
+def test_a_report_of_nothing_is_empty() -> None:
+    assert made().is_empty
+    assert not made(view()).is_empty
+
+
+def test_every_table_has_flat_rows_with_local_times() -> None:
+    error = {"type": "KeyError", "where": "a:b:1"}
+    report = made(view(user_id="ada"), run(error=error, outcome="error"), event("export"), tz="Asia/Tokyo")
+    for name in TABLES:
+        rows = report.table(name)
+        assert rows, name
+        assert len({tuple(row) for row in rows}) == 1, name
+        assert all(value is None or isinstance(value, (str, int, float)) for row in rows for value in row.values())
+    assert report.table("pages")[0]["last"] == "2025-01-30T21:00:00+09:00"
+    assert list(report.table("series")[0]) == ["start", "end", "partial", *TRENDS]
+
+
+@pytest.mark.parametrize(
+    ("hours", "interval"),
+    [(1, "hour"), (48, "hour"), (49, "day"), (45 * 24, "day"), (46 * 24, "week"), (9000, "month")],
+)
+def test_the_interval_keeps_the_course_short(hours: int, interval: str) -> None:
+    assert interval_of(END - timedelta(hours=hours), END) == interval
+
+
+# -- how it is said ----------------------------------------------------------------------
+
+
+def test_the_headline_compares_with_the_time_before() -> None:
+    before = view(user_id="ada", minute=-7 * 24 * 60)
+    now = [view(user_id=name) for name in ("ada", "grace", "joan")]
+    assert headline(made(*now)) == "3 users used Sales."
+    assert headline(made(before, *now)) == "3 users used Sales, 2 more than in the 7 days before."
+    assert headline(made(before, now[0])) == "1 user used Sales, as many as in the 7 days before."
+
+
+def test_people_without_a_log_in_are_visitors_of_a_day() -> None:
+    events = [view(user_id="ada"), view(visitor="v1"), view(visitor="v2")]
+    assert headline(made(*events)).startswith("1 user + 2 visitor-days used")
+    day = build_report(_stored(*events), start=NOON - timedelta(hours=1), end=NOON + timedelta(hours=1))
+    assert headline(day).startswith("1 user + 2 visitors used")
+
+
+def _stored(*events: Event) -> MemoryTrackerRepository:
+    repository = MemoryTrackerRepository()
+    repository.save_events(events)
+    return repository
+
+
+def test_a_cut_table_says_how_many_rows_there_are() -> None:
+    assert "2 of 5" in shown(made(*(view(f"/{number}") for number in range(5)), limit=2))
+
+
+def test_what_visitors_chose_cannot_repaint_the_terminal() -> None:
+    text = shown(made(view("/\x1b[2J[red]\u202etxt", app_name="[bold]a\x07", user_id="\x9b2J")))
+    assert not [char for char in text if not char.isprintable() and char != "\n"]
+    assert "/\\x1b[2J[red]\\u202etxt" in text
+
+
+def test_a_terminal_without_unicode_gets_plain_bars() -> None:
+    shown(made(view(user_id="ada"), run()), encoding="ascii")
+
+
+@pytest.mark.parametrize(
+    ("values", "plain", "line"),
     [
-        pytest.param([], 0.5, None, id="no values"),
-        pytest.param([7.0], 0.95, 7.0, id="one value"),
-        pytest.param([4.0, 1.0, 3.0, 2.0], 0.5, 2.0, id="unsorted, even"),
-        pytest.param([1.0, 2.0, 3.0], 0.5, 2.0, id="odd"),
-        pytest.param([1.0, 2.0, 3.0], 1.0, 3.0, id="all"),
+        pytest.param([], False, "", id="nothing"),
+        pytest.param([0, 1, 2, 4, 8], False, "▁▂▃▅█", id="from 0 to the largest"),
+        pytest.param([0, 0], False, "▁▁", id="all 0"),
+        pytest.param([None, 1.0, None], False, " █ ", id="a gap is no 0"),
+        pytest.param([0, 8], True, "_@", id="plain"),
     ],
 )
-def test_percentile_is_the_nearest_rank(values: list[float], share: float, expected: float | None) -> None:
-    assert percentile(values, share) == expected
+def test_a_sparkline_has_a_bar_for_each_value(values: list[float | None], plain: bool, line: str) -> None:
+    assert sparkline(values, plain=plain) == line
 
 
-@given(st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=1), st.floats(0.01, 1.0))
-def test_a_percentile_is_a_value_that_enough_others_do_not_exceed(values: list[float], share: float) -> None:
-    found = percentile(values, share)
-    assert found in values
-    assert sum(value <= found for value in values) >= share * len(values)
+@given(st.lists(st.one_of(st.none(), st.floats(0, 1e300)), max_size=20))
+def test_a_sparkline_is_as_long_as_its_values(values: list[float | None]) -> None:
+    assert len(sparkline(values)) == len(values)
 
 
-STRANGE = st.one_of(st.none(), st.text(max_size=4), st.integers(), st.dictionaries(st.text(max_size=3), st.none()))
-
-
-@given(
-    st.lists(
-        st.builds(
-            lambda name, path, user, duration, error: event(
-                name, path=path, user_id=user, duration_ms=duration, error=error, outcome="error", visitor="v"
-            ),
-            st.sampled_from([PAGE_VIEW, CALLBACK, "export"]),
-            st.one_of(st.none(), st.text(max_size=4)),
-            st.one_of(st.none(), st.text(max_size=4)),
-            STRANGE,
-            STRANGE,
-        ),
-        max_size=8,
-    )
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0, "0.0 s"), (0.0121, "12 ms"), (3.14, "3.1 s"), (130, "2.2 min"), (9000, "2.5 h"), (400_000, "4.6 d")],
 )
-def test_every_counted_event_is_in_exactly_one_total(events: list[Event]) -> None:
-    totals = build_report(events, limit=100).totals
-    assert totals.views + totals.callback_runs + totals.custom_events == len(events)
+def test_a_duration_is_in_the_unit_that_fits(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("metric", "value", "text"),
+    [("views", 12345, "12,345"), ("error_rate", 0.0123, "1.2%"), ("p95_ms", 1500.0, "1.5 s"), ("p95_ms", None, "-")],
+)
+def test_a_value_is_in_its_unit(metric: str, value: float | None, text: str) -> None:
+    assert value_text(metric, value) == text
+
+
+@pytest.mark.parametrize(
+    ("metric", "value", "previous", "text"),
+    [
+        ("views", 15, 10, "+50%"),
+        ("views", 5, 10, "-50%"),
+        ("views", 5, 0, "new"),
+        ("views", 0, 0, "-"),
+        ("p95_ms", None, 10.0, "-"),
+        ("error_rate", 0.05, 0.02, "+3.0 pt"),
+    ],
+)
+def test_a_change_is_in_percent_and_that_of_a_share_in_points(
+    metric: str, value: float | None, previous: float | None, text: str
+) -> None:
+    assert change_text(metric, value, previous) == text
+
+
+def test_printable_text_stays_as_it_is() -> None:
+    assert printable("/Größe/日本") == "/Größe/日本"
+
+
+# -- while it is recorded ------------------------------------------------------------------
+
+
+def test_totals_count_people_once_and_automated_clients_too() -> None:
+    events = [
+        view(user_id="ada", visitor="v0"),
+        view(visitor="v1"),
+        view(visitor="v1", automated=True),
+        run(user_id="ada", outcome="error"),
+        event("export", user_id="ada"),
+    ]
+    totals = totals_of(events)
+    assert totals == Totals(3, 1, 1, 1, 1, 1)
+    assert describe_totals(totals) == ("3 page views | 1 user | 1 visitor | 1 callback run (1 failed) | 1 custom event")

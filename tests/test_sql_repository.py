@@ -20,8 +20,9 @@ import sqlalchemy
 from contract import T0, view
 
 from dash_user_tracker.errors import ConfigurationError, RejectedError, SchemaError, UnavailableError
-from dash_user_tracker.repositories import sql
-from dash_user_tracker.repositories.sql import SCHEMA_VERSION, SqlTrackerRepository, file_system_of
+from dash_user_tracker.repositories.sql import SqlTrackerRepository, files
+from dash_user_tracker.repositories.sql.files import NETWORK, file_system_of
+from dash_user_tracker.repositories.sql.schema import SCHEMA_VERSION
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -113,7 +114,7 @@ def test_sixteen_processes_create_the_file_and_write_at_once_and_nothing_is_lost
     assert repository.get_user_count() == 16
     assert query(file, "PRAGMA integrity_check") == [("ok",)]
     assert query(file, "PRAGMA journal_mode") == [("wal",)]
-    assert query(file, "SELECT version FROM dut_meta") == [(SCHEMA_VERSION,)]
+    assert query(file, "SELECT version FROM dut_store") == [(SCHEMA_VERSION,)]
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs SIGKILL")
@@ -266,11 +267,10 @@ def test_queries_find_their_rows_by_an_index(
         if statement.startswith("SELECT"):
             asked.append((statement, parameters))
 
-    repository.save_event(view())
+    repository.save_event(view("/", "ada"))
     sqlalchemy.event.listen(sqlalchemy.Engine, "before_cursor_execute", note)
     try:
         repository.get_page_views(*bounds, automated=automated)
-        repository.get_user_count(*bounds, automated=automated)
         repository.get_page_views_by_user("ada", *bounds, automated=automated)
         repository.get_page_count_by_user("ada", *bounds, automated=automated)
         repository.get_page_views_by_path("/", *bounds, automated=automated)
@@ -278,8 +278,11 @@ def test_queries_find_their_rows_by_an_index(
     finally:
         sqlalchemy.event.remove(sqlalchemy.Engine, "before_cursor_execute", note)
     plans = ["; ".join(row[3] for row in query(file, f"EXPLAIN QUERY PLAN {text}", *values)) for text, values in asked]
-    indexes = [re.search(r"INDEX (event_\w+)", plan)[1] for plan in plans]
-    assert indexes == ["event_view"] * 3 + ["event_user"] * 3 + ["event_path"] * 3
+    plans = [plan for plan in plans if "dut_event" in plan]
+    assert not [plan for plan in plans if re.search(r"SCAN dut_event(?! USING)", plan)]
+    indexes = [found[1] if (found := re.search(r"INDEX (dut_event_\w+)", plan)) else plan for plan in plans]
+    assert "dut_event_ts" in indexes[:-6]
+    assert indexes[-6:] == ["dut_event_actor"] * 3 + ["dut_event_path"] * 3
 
 
 def test_a_store_in_memory_is_one_for_all_threads_and_gone_after_close() -> None:
@@ -300,11 +303,12 @@ def test_a_newer_schema_is_refused_with_the_way_out_and_left_alone(
     file: Path, repository: SqlTrackerRepository
 ) -> None:
     repository.save_event(view())
-    query(file, f"PRAGMA user_version = {SCHEMA_VERSION + 1}")
+    query(file, "UPDATE dut_store SET version = version + 1, compatible = version + 1")
+    query(file, "PRAGMA wal_checkpoint(TRUNCATE)")
     before = file.read_bytes()
-    with pytest.raises(SchemaError, match=r"schema version 2, this .* knows 1.*pip install -U dash-user-tracker"):
+    with pytest.raises(SchemaError, match=r"schema version 3, this .* knows 2.*pip install -U dash-user-tracker"):
         repository.save_event(view())
-    with pytest.raises(SchemaError, match="schema version 2"):
+    with pytest.raises(SchemaError, match="schema version 3"):
         repository.get_page_views()
     assert file.read_bytes() == before
 
@@ -322,7 +326,7 @@ def test_a_database_of_somebody_else_with_our_version_number_is_refused(
 ) -> None:
     query(file, "CREATE TABLE customer (name TEXT)")
     query(file, f"PRAGMA user_version = {SCHEMA_VERSION}")
-    with pytest.raises(SchemaError, match="is not a store of ours"):
+    with pytest.raises(SchemaError, match="is a database with other tables"):
         repository.save_event(view())
 
 
@@ -397,9 +401,8 @@ def test_a_relative_path_is_that_of_the_moment_of_construction(tmp_path: Path, m
         pytest.param("", "a database address such as", id="nothing"),
         pytest.param(None, "got NoneType", id="none"),
         pytest.param(Path("usage.db"), "got PosixPath", id="a Path"),
-        pytest.param(
-            "postgresql://u:s3cret@host/db", "all that is supported by now, got 'postgresql'", id="postgresql"
-        ),
+        pytest.param("postgresql://u:s3cret@host", "must name a database", id="a server without a database"),
+        pytest.param("oracle://u:s3cret@host/db", "got 'oracle'", id="another engine"),
         pytest.param("sqlite+aiosqlite:///usage.db", "got 'sqlite[+]aiosqlite'", id="async driver"),
         pytest.param("nonsense://", "got 'nonsense'", id="unknown dialect"),
         pytest.param("sqlite://usage.db", "three slashes", id="two slashes"),
@@ -462,12 +465,12 @@ a line that is cut off
 )
 def test_the_file_system_of_a_path_is_that_of_its_nearest_mount(path: str, kind: str, is_network: bool) -> None:
     assert file_system_of(path, _MOUNTS) == kind
-    assert bool(sql._NETWORK.fullmatch(kind)) is is_network
+    assert bool(NETWORK.fullmatch(kind)) is is_network
 
 
 @pytest.mark.parametrize("kind", ["nfs", "nfs4", "cifs", "smb3", "9p", "fuse.s3fs", "fuse.rclone", "ceph", "glusterfs"])
 def test_a_network_file_system_is_refused(file: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
-    monkeypatch.setattr(sql, "file_system_of", lambda path, mountinfo: kind)
+    monkeypatch.setattr(files, "file_system_of", lambda path, mountinfo: kind)
     with pytest.raises(
         ConfigurationError, match=f"on a network file system .{kind}., where SQLite's log corrupts; use"
     ):

@@ -84,6 +84,8 @@ class Delivery(Generic[Item]):
         if hasattr(os, "register_at_fork"):
             # Weak: what it holds can never be taken back.
             reference = weakref.ref(self)
+            if hasattr(repository, "keep_open") and "uwsgi" not in sys.modules:  # it forks without a word before
+                repository.keep_open()
             if repository.wait_before_fork > 0:
                 os.register_at_fork(
                     before=functools.partial(_pause, reference), after_in_parent=functools.partial(_resume, reference)
@@ -414,6 +416,8 @@ def _pause(reference: weakref.ref[Delivery[Any]]) -> None:
         process = delivery._process
         if process.thread is not threading.current_thread():
             process.paused = process.delivering.acquire(timeout=delivery._repository.wait_before_fork)
+        if process.paused and hasattr(delivery._repository, "before_fork"):
+            delivery._repository.before_fork()
 
 
 def _resume(reference: weakref.ref[Delivery[Any]]) -> None:

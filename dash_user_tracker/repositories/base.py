@@ -8,21 +8,22 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from ..errors import NotReadableError
 from ..events import Event
+from ..metrics.checks import check_limit as check_limit
+from ..metrics.checks import check_range as check_range
+from .metrics import DEFAULT_LIMIT as DEFAULT_LIMIT
+from .metrics import MetricsReader
 
-DEFAULT_LIMIT = 1000
 
-
-class TrackerRepository(abc.ABC):
+class TrackerRepository(MetricsReader, abc.ABC):
     """Takes events and, where it can, gives them back.
 
     Only `save_event` must be written; a subclass need not call ``super().__init__``.
     Methods are synchronous. The saving ones are called on one worker thread of the
     process, the reading ones on any thread, so a repository that does both must be
-    thread-safe.
+    thread-safe. The metrics are those of `MetricsReader`.
 
-    In the reading methods *start* and *end* are aware datetimes, half open
+    In the reading methods below *start* and *end* are aware datetimes, half open
     (``start <= timestamp < end``), None for no bound. They count every recorded page
     view; ``automated=False`` leaves out robots, probes and test clients,
     ``automated=True`` keeps only those.
@@ -123,39 +124,3 @@ class TrackerRepository(abc.ABC):
     ) -> int:
         """Distinct paths over the page views of *user_id*."""
         raise self._cannot_read()
-
-    def get_events(
-        self,
-        start: datetime | None = None,
-        end: datetime | None = None,
-        limit: int | None = DEFAULT_LIMIT,
-        *,
-        event: str | None = None,
-    ) -> list[Event]:
-        """Events of every kind, or only of the kind *event* (``page_view``), newest first, at most *limit*.
-
-        Of two events with the same timestamp the one that arrived later comes first.
-        """
-        raise self._cannot_read()
-
-    def _cannot_read(self) -> NotReadableError:
-        return NotReadableError(
-            f"{type(self).__name__} stores events but cannot read them back; write the reading methods of "
-            "TrackerRepository, or read from another one: "
-            "TrackerAnalytics(repository=SqlTrackerRepository('sqlite:///usage.db'))"
-        )
-
-
-def check_range(start: datetime | None, end: datetime | None) -> None:
-    """ValueError where a bound is naive or the range runs backwards."""
-    for name, value in (("start", start), ("end", end)):
-        if value is not None and value.tzinfo is None:
-            raise ValueError(f"{name} must be an aware datetime (datetime.now(timezone.utc)), got naive {value!r}")
-    if start is not None and end is not None and end < start:
-        raise ValueError(f"end must not be before start, got {start.isoformat()} to {end.isoformat()}")
-
-
-def check_limit(limit: int | None) -> None:
-    """ValueError where *limit* is negative."""
-    if limit is not None and limit < 0:
-        raise ValueError(f"limit must be at least 0, or None for all rows, got {limit}")

@@ -13,7 +13,7 @@ import os
 import re
 import uuid
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timezone
 from typing import Any
 from urllib.parse import quote, urlsplit
@@ -33,7 +33,9 @@ from ..errors import (
     UnavailableError,
 )
 from ..events import Event
+from ..metrics.queries import Query
 from .base import DEFAULT_LIMIT, TrackerRepository, check_limit, check_range
+from .http_metrics import RemoteMetrics
 
 # Lazy imports: socket and requests import idna and netrc at the first request, which is on the worker thread. A
 # process that forks just then hands its child an import lock that nobody releases.
@@ -51,6 +53,7 @@ _BATCHES = uuid.UUID("0b0a6c2f-6a2c-4f0c-9f39-3d6d0f3c5f7e")  # the name space o
 _TRY_AGAIN = (408, 425, 429)
 _TOO_LARGE = 413
 _MAX_REPLY = 64 << 10  # bytes of a reply to a POST; only read to keep the connection
+_CHUNK = 64 << 10  # bytes of a stream at once
 _MAX_ANSWER = 64 << 20  # bytes of an answer to a query
 
 
@@ -62,7 +65,7 @@ class _Pool:
     answered: bool = False  # there has been an answer, so the next request may meet a connection that went stale
 
 
-class HttpTrackerRepository(TrackerRepository):
+class HttpTrackerRepository(RemoteMetrics, TrackerRepository):
     """Posts events to *endpoint* and queries the addresses below it.
 
     *api_key* is sent as ``X-API-Key``; with None there is no such header. *batch* None
@@ -290,26 +293,38 @@ class HttpTrackerRepository(TrackerRepository):
                 wanted[name] = bound.astimezone(timezone.utc).isoformat()
         if automated is not None:
             wanted["automated"] = "true" if automated else "false"
-        parts = urlsplit(self._endpoint)
-        url = parts._replace(path=parts.path.rstrip("/") + address, fragment="").geturl()
-        response = self._request("GET", url, params=wanted, headers={"Accept": "application/json"})
+        return self._fetch(Query(address, tuple(wanted.items())))
+
+    def _fetch(self, query: Query) -> Any:
+        response = self._query(query)
         try:
             return self._answer(response)
         finally:
             response.close()
 
+    def _lines(self, query: Query) -> Iterator[bytes]:
+        response = self._query(query)
+        try:
+            self._check_answered(response)
+            for line in response.iter_lines(_CHUNK):
+                if line:
+                    yield line
+        except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
+            raise UnavailableError(f"{self._where} broke its answer off: {_reason(error)}") from None
+        finally:
+            response.close()
+
+    def _query(self, query: Query) -> requests.Response:
+        parts = urlsplit(self._endpoint)
+        url = parts._replace(path=parts.path.rstrip("/") + query.address, fragment="").geturl()
+        if query.body is None:
+            return self._request("GET", url, params=query.params, headers={"Accept": "application/json"})
+        headers = {"Accept": "application/json", "Content-Type": "application/json"}
+        return self._request("POST", url, params=query.params, data=to_json(query.body).encode(), headers=headers)
+
     def _answer(self, response: requests.Response) -> Any:
         """The JSON that a query was answered with."""
-        status = response.status_code
-        if status in (404, 405, 501):
-            raise NotReadableError(
-                f"{self._where} answered {status}: it stores events but does not answer this query; read from another "
-                "repository, or give the receiver the addresses of TrackerRepository's reading methods"
-            )
-        if status in _TRY_AGAIN or status >= 500:
-            raise self._unavailable(response)
-        if status != 200:
-            raise TrackerError(f"{self._where} answered {status} to a query{_hint(status)}")
+        self._check_answered(response)
         try:
             body = response.raw.read(_MAX_ANSWER + 1)
         except (urllib3.exceptions.HTTPError, OSError) as error:
@@ -322,6 +337,18 @@ class HttpTrackerRepository(TrackerRepository):
             return json.loads(body)
         except (ValueError, RecursionError):
             raise TrackerError(f"{self._where} answered a query with something that is not JSON") from None
+
+    def _check_answered(self, response: requests.Response) -> None:
+        status = response.status_code
+        if status in (404, 405, 501):
+            raise NotReadableError(
+                f"{self._where} answered {status}: it stores events but does not answer this query; read from another "
+                "repository, or give the receiver the addresses of TrackerRepository's reading methods"
+            )
+        if status in _TRY_AGAIN or status >= 500:
+            raise self._unavailable(response)
+        if status != 200:
+            raise TrackerError(f"{self._where} answered {status} to a query{_hint(status)}")
 
     # -- both --------------------------------------------------------------------
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import threading
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any
 
 from ..errors import ConfigurationError
 from ..events import PAGE_VIEW, Event
+from ..metrics.checks import check_moment, check_person
 from .base import DEFAULT_LIMIT, TrackerRepository, check_limit, check_range
 
 
@@ -121,6 +122,21 @@ class MemoryTrackerRepository(TrackerRepository):
         # A stable sort: among equal timestamps the latest arrival stays in front, also with reverse=True.
         found.sort(key=lambda kept: kept.timestamp, reverse=True)
         return found[:limit]
+
+    def erase_user(self, user_id: str) -> int:
+        check_person(user_id)
+        return self._delete(lambda event: event.data.get("user_id") == user_id)
+
+    def purge(self, before: datetime) -> int:
+        check_moment("before", before)
+        return self._delete(lambda event: event.timestamp < before)
+
+    def _delete(self, unwanted: Callable[[Event], bool]) -> int:
+        with self._lock():
+            gone = [event_id for event_id, event in self._kept.items() if unwanted(event)]
+            for event_id in gone:
+                del self._kept[event_id]
+        return len(gone)
 
     def _views(
         self, start: datetime | None, end: datetime | None, automated: bool | None, **wanted: str

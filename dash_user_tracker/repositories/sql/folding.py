@@ -1,0 +1,481 @@
+"""The roll-ups: what events amount to, counted once.
+
+`store.folded` is the watermark. Events beyond it are folded in transactions of a bounded number of events, each of
+which also moves the watermark: a process that is killed on the way leaves nothing half done, and none is counted
+twice. Who folds is whoever asks a question, and whoever saves when many have gathered. Events may be of any time: an
+hour that is counted already is counted on, and visits that a late one joins, splits or moves are made again.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import attrs
+import sqlalchemy as sa
+
+from . import schema
+from .cells import BY_DAY, CORE, DAY, HOUR, INTERACTIONS, QUARTER, SECTIONS, Cell, Core, Detail
+from .connections import Memory
+from .labels import CHUNK, driver_insert
+from .rows import Context
+
+COLUMNS = (
+    "seq",
+    "ts",
+    "kind",
+    "automated",
+    "active",
+    "actor",
+    "context",
+    "page",
+    "path",
+    "who",
+    "control",
+    "callback",
+    "page_load",
+    "action",
+    "duration",
+    "request_bytes",
+    "response_bytes",
+    "rest",
+)
+(SEQ, TS, KIND, AUTOMATED, ACTIVE, ACTOR, CONTEXT, PAGE, PATH, WHO, CONTROL, _, LOAD, ACTION) = range(14)
+REST = 17
+
+#: Events in one transaction.
+AT_ONCE = 5000
+#: Days that are added up in one transaction.
+DAYS_AT_ONCE = 2
+
+#: Microseconds; see `repositories.metrics`.
+VISIT_GAP = 1_800_000_000
+VISIT_CAP = DAY
+INTERACTION_GAP = 250_000
+
+#: Pages of a visit that are kept, one more than the longest journey.
+TRAIL = 9
+
+Row = Sequence[Any]
+Stream = tuple[int, int]  # actor or 0, segment
+
+
+@attrs.define
+class Stay:
+    """A visit, while it is made."""
+
+    t0: int
+    first: int
+    t1: int
+    actor: int
+    segment: int
+    views: int = 0
+    busy: bool = False
+    entry: int | None = None
+    exit: int | None = None
+    trail: tuple[int, ...] = ()
+
+    @property
+    def bounce(self) -> bool:
+        return self.views == 1 and not self.busy
+
+    def add(self, row: Row) -> None:
+        """The next activity."""
+        self.t1 = row[TS]
+        kind = row[KIND]
+        if kind == schema.VIEW:
+            page = row[PAGE] or 0
+            if not self.views:
+                self.entry = page
+            self.views += 1
+            self.exit = page
+            if len(self.trail) < TRAIL and (not self.trail or self.trail[-1] != page):
+                self.trail += (page,)
+        elif kind == schema.RUN or not _is_silent(row[REST]):
+            self.busy = True
+
+    def to_row(self) -> tuple[Any, ...]:
+        trail = b"".join(page.to_bytes(4, "big") for page in self.trail)
+        return (
+            self.t0, self.first, self.t1, self.actor, self.segment,
+            self.views, int(self.busy), self.entry, self.exit, trail,
+        )  # fmt: skip
+
+    @classmethod
+    def of(cls, row: Row) -> Stay:
+        trail = bytes(row[9])
+        pages = tuple(int.from_bytes(trail[place : place + 4], "big") for place in range(0, len(trail), 4))
+        return cls(row[0], row[1], row[2], row[3], row[4], row[5], bool(row[6]), row[7], row[8], pages)
+
+
+def _is_silent(rest: str | None) -> bool:
+    """A custom event says ``interactive=False``."""
+    if rest is None or '"interactive":false' not in rest:
+        return False
+    found = json.loads(rest)
+    if "rest" in found and "id" in found and len(found) == 2:
+        found = found["rest"]
+    properties = found.get("properties")
+    return isinstance(properties, dict) and properties.get("interactive") is False
+
+
+def is_due(connection: sa.Connection, memory: Memory, least: int = AT_ONCE) -> bool:
+    """At least so many events have gathered: from `AT_ONCE` on, whoever saves folds some."""
+    last = connection.exec_driver_sql("SELECT max(seq) FROM dut_event").scalar_one() or 0
+    return memory.state is not None and last - memory.state.folded >= least
+
+
+class Folding:
+    """Folds what one transaction folds."""
+
+    def __init__(self, connection: sa.Connection, memory: Memory) -> None:
+        self._connection = connection
+        self._memory = memory
+        self._cores: dict[tuple[int, int], Core] = {}  # hour, segment
+        self._details: dict[tuple[int, int], Detail] = {}  # quarter, segment
+        self._segments: dict[tuple[int, int], int] = {}  # context, automated
+
+    def run(self) -> bool:
+        """Fold the next events; false where none are left."""
+        connection, state = self._connection, self._memory.state
+        assert state is not None
+        low = state.folded
+        high = connection.exec_driver_sql("SELECT max(seq) FROM dut_event").scalar_one() or 0
+        if high <= low:
+            return False
+        high = min(high, low + AT_ONCE)
+        self.count(low, high)
+        connection.exec_driver_sql(f"UPDATE dut_store SET folded = {int(high)}")
+        self._memory.state = attrs.evolve(state, folded=high)
+        return True
+
+    def count(self, low: int, high: int) -> None:
+        """Count the events after seq *low* up to *high*."""
+        rows = self._rows(f"seq > {int(low)} AND seq <= {int(high)}")
+        contexts = self._memory.contexts(self._connection)
+        self._resolve_segments(rows, contexts)
+        streams: dict[Stream, list[Row]] = {}
+        for row in rows:
+            context = contexts[row[CONTEXT]]
+            segment = self._segments[row[CONTEXT], row[AUTOMATED]]
+            cause, outcome = context.values["cause"], context.values["outcome"]
+            self._core(row[TS], segment).add(row, cause, outcome)
+            self._detail(row[TS], segment).add(row, cause, outcome)
+            if row[ACTIVE]:
+                streams.setdefault((row[ACTOR] or 0, segment), []).append(row)
+        newest = self._newest_visits(streams)
+        self._add_scripted(rows, low)
+        for stream, own in streams.items():
+            last = newest.get(stream)
+            self._add_unscripted(stream, own, last, high)
+            self._add_visits(stream, own, last, high)
+        self._write_visits()
+        self._write_cells()
+
+    # -- reading -----------------------------------------------------------------
+
+    def _rows(self, condition: str) -> Sequence[Row]:
+        columns = ", ".join(COLUMNS[:-1])
+        statement = (
+            f"SELECT {columns}, CASE WHEN kind = {schema.CUSTOM} THEN rest END FROM dut_event WHERE {condition} "
+            "ORDER BY ts, seq"
+        )
+        return self._connection.exec_driver_sql(statement).all()
+
+    def _resolve_segments(self, rows: Iterable[Row], contexts: dict[int, Context]) -> None:
+        wanted = {(row[CONTEXT], row[AUTOMATED]) for row in rows} - self._segments.keys()
+        texts = {key: (schema.SEGMENT, contexts[key[0]].segment(key[1])) for key in wanted}
+        missing = set(texts.values()) - self._memory.labels.numbers.keys()
+        if missing:
+            self._memory.labels.resolve(self._connection, missing)
+        for key, text in texts.items():
+            self._segments[key] = self._memory.labels.numbers[text]
+
+    def _segment_of(self, row: Row) -> int:
+        key = row[CONTEXT], row[AUTOMATED]
+        if key not in self._segments:
+            self._resolve_segments([row], self._memory.contexts(self._connection))
+        return self._segments[key]
+
+    def _newest_visits(self, streams: dict[Stream, list[Row]]) -> dict[Stream, Stay]:
+        """The visit of each stream that began last."""
+        self._gone: list[Stay] = []
+        self._made: list[Stay] = []
+        found: dict[Stream, Stay] = {}
+        actors = sorted({actor for actor, _ in streams})
+        for place in range(0, len(actors), CHUNK):
+            own = ", ".join(map(str, actors[place : place + CHUNK]))
+            # Of each actor and segment; few visits of an actor are read.
+            earliest = min(rows[0][TS] for rows in streams.values())
+            # One that began two days before the earliest of them cannot go on.
+            statement = (
+                f"SELECT v.* FROM dut_visit v JOIN (SELECT actor, segment, max(t0) AS t0 FROM dut_visit "
+                f"WHERE actor IN ({own}) AND t0 > {earliest - 2 * DAY} GROUP BY actor, segment) n "
+                "ON v.actor = n.actor AND v.segment = n.segment AND v.t0 = n.t0"
+            )
+            for row in self._connection.exec_driver_sql(statement):
+                stay = Stay.of(_visit_row(row))
+                known = found.get((stay.actor, stay.segment))
+                if known is None or (stay.t0, stay.first) > (known.t0, known.first):
+                    found[stay.actor, stay.segment] = stay
+        return found
+
+    # -- interactions --------------------------------------------------------------
+
+    def _add_scripted(self, rows: Sequence[Row], low: int) -> None:
+        """Interactions that the page script numbered: the first run of each counts."""
+        firsts: dict[tuple[bytes, int], Row] = {}
+        for row in rows:
+            if row[ACTIVE] and row[KIND] == schema.RUN and is_scripted(row):
+                firsts.setdefault((bytes(row[LOAD]), row[ACTION]), row)
+        known = self._known_firsts({load for load, _ in firsts}, low)
+        for key, row in firsts.items():
+            before = known.get(key)
+            if before is not None:
+                if (before[TS], before[SEQ]) < (row[TS], row[SEQ]):
+                    continue
+                self._add_interaction(before, self._segment_of(before), -1)
+            self._add_interaction(row, self._segment_of(row), 1)
+
+    def _known_firsts(self, loads: Iterable[bytes], low: int) -> dict[tuple[bytes, int], Row]:
+        """The first runs up to seq *low* of the actions of page loads."""
+        return first_actions(self._connection, loads, low)
+
+    def _add_unscripted(self, stream: Stream, own: Sequence[Row], last: Stay | None, high: int) -> None:
+        """Interactions that are told by time: runs of one trigger within 250 ms are one."""
+        runs = [row for row in own if row[KIND] == schema.RUN and not is_scripted(row)]
+        if not runs:
+            return
+        if last is None or runs[0][TS] - last.t1 > INTERACTION_GAP:
+            around: Sequence[Row] = runs
+        else:
+            low, top = runs[0][TS] - INTERACTION_GAP, runs[-1][TS] + INTERACTION_GAP
+            around = [
+                row
+                for row in self._rows(
+                    f"{_is_actor(stream[0])} AND ts >= {low} AND ts <= {top} AND seq <= {int(high)} "
+                    f"AND kind = {schema.RUN} AND active = 1"
+                )
+                if not is_scripted(row) and self._segment_of(row) == stream[1]
+            ]
+        new = {row[SEQ] for row in runs}
+        since = runs[0][TS]
+        before = {row[SEQ] for row in unscripted_firsts([row for row in around if row[SEQ] not in new])}
+        after = {row[SEQ] for row in unscripted_firsts(around)}
+        for row in around:
+            if row[TS] >= since:
+                change = (row[SEQ] in after) - (row[SEQ] in before)
+                if change:
+                    self._add_interaction(row, stream[1], change)
+
+    # -- visits ----------------------------------------------------------------------
+
+    def _add_visits(self, stream: Stream, own: Sequence[Row], last: Stay | None, high: int) -> None:
+        begin = own[0][TS]
+        current: Stay | None = None
+        if last is None or begin >= last.t1:
+            rows: Sequence[Row] = own
+            if last is not None and begin - last.t1 <= VISIT_GAP and begin - last.t0 <= VISIT_CAP:
+                current = last  # it goes on
+                self._count_visit(current, -1)
+                self._gone.append(attrs.evolve(current))
+        else:
+            # Some are of an earlier time: what follows is made again from the visit they may belong to.
+            before = self._visit_before(stream, begin)
+            since = before.t0 if before is not None else begin
+            for stay in self._visits_since(stream, since):
+                self._count_visit(stay, -1)
+                self._gone.append(stay)
+            rows = [
+                row
+                for row in self._rows(
+                    f"{_is_actor(stream[0])} AND ts >= {int(since)} AND seq <= {int(high)} AND active = 1"
+                )
+                if self._segment_of(row) == stream[1]
+            ]
+        for row in rows:
+            if current is None or row[TS] - current.t1 > VISIT_GAP or row[TS] - current.t0 > VISIT_CAP:
+                self._end_visit(current)
+                current = Stay(row[TS], row[SEQ], row[TS], *stream)
+            current.add(row)
+        self._end_visit(current)
+
+    def _end_visit(self, stay: Stay | None) -> None:
+        if stay is not None:
+            self._count_visit(stay, 1)
+            self._made.append(stay)
+
+    def _count_visit(self, stay: Stay, sign: int) -> None:
+        self._core(stay.t0, stay.segment).add_visit(stay.t1 - stay.t0, stay.bounce, sign)
+        self._detail(stay.t0, stay.segment).add_visit(stay.actor, sign)
+
+    def _visit_before(self, stream: Stream, moment: int) -> Stay | None:
+        """The last visit of a stream that began at *moment* or before."""
+        row = self._connection.exec_driver_sql(
+            f"SELECT * FROM dut_visit WHERE actor = {stream[0]} AND segment = {stream[1]} AND t0 <= {int(moment)} "
+            "ORDER BY t0 DESC, first DESC LIMIT 1"
+        ).first()
+        return None if row is None else Stay.of(_visit_row(row))
+
+    def _visits_since(self, stream: Stream, moment: int) -> list[Stay]:
+        statement = (
+            f"SELECT * FROM dut_visit WHERE actor = {stream[0]} AND segment = {stream[1]} AND t0 >= {int(moment)}"
+        )
+        return [Stay.of(_visit_row(row)) for row in self._connection.exec_driver_sql(statement)]
+
+    def _write_visits(self) -> None:
+        made = {(stay.t0, stay.first): stay for stay in self._made}
+        gone = {(stay.t0, stay.first): stay for stay in self._gone}
+        same = {key for key, stay in made.items() if gone.get(key) == stay}
+        keys = [key for key in gone if key not in same]
+        if keys:
+            mark = "?" if self._connection.dialect.paramstyle == "qmark" else "%s"
+            self._connection.exec_driver_sql(f"DELETE FROM dut_visit WHERE t0 = {mark} AND first = {mark}", keys)
+        rows = [stay.to_row() for key, stay in made.items() if key not in same]
+        if rows:
+            self._connection.exec_driver_sql(driver_insert(self._connection.dialect, schema.visit), rows)
+
+    # -- cells -----------------------------------------------------------------------
+
+    def _core(self, moment: int, segment: int) -> Core:
+        key = (moment // HOUR, segment)
+        core = self._cores.get(key)
+        if core is None:
+            core = self._cores[key] = Core()
+        return core
+
+    def _detail(self, moment: int, segment: int) -> Detail:
+        key = (moment // QUARTER, segment)
+        detail = self._details.get(key)
+        if detail is None:
+            detail = self._details[key] = Detail()
+        return detail
+
+    def _add_interaction(self, row: Row, segment: int, sign: int) -> None:
+        self._core(row[TS], segment).totals[INTERACTIONS] += sign
+        self._detail(row[TS], segment).add_interaction(row[ACTOR], sign)
+
+    def _write_cells(self) -> None:
+        add_cells(self._connection, self._cores, 24, detailed=False)
+        add_cells(self._connection, self._details, 4, detailed=True)
+
+
+def _of_level(detailed: bool, base: int) -> sa.ColumnElement[bool]:
+    # Each section by itself: for a range of sections, the first column of the key, all periods would be read.
+    return schema.rollup.c.section.in_([base + section for section in SECTIONS if (section != CORE) is detailed])
+
+
+def add_cells(
+    connection: sa.Connection, cells: Mapping[tuple[int, int], Cell], in_a_day: int, *, detailed: bool
+) -> None:
+    """Add the *cells* to those of the same periods in the store."""
+    periods = sorted({period for period, _ in cells})
+    table = schema.rollup
+    for own in _chunks(periods):
+        query = sa.select(table).where(_of_level(detailed, 0), table.c.period.in_(own))
+        for row in connection.execute(query).all():
+            cell = cells.get((row.period, row.segment))
+            if cell is not None:
+                cell.merge(row.section, bytes(row.packed))
+    rows = [
+        (section, period, segment, packed)
+        for (period, segment), cell in cells.items()
+        for section, packed in cell.packed().items()
+    ]
+    if not rows:
+        return
+    keys = [row[:3] for row in rows]
+    mark = "?" if connection.dialect.paramstyle == "qmark" else "%s"
+    connection.exec_driver_sql(
+        f"DELETE FROM dut_rollup WHERE section = {mark} AND period = {mark} AND segment = {mark}", keys
+    )
+    connection.exec_driver_sql(driver_insert(connection.dialect, table), rows)
+    days = sorted({period // in_a_day for period in periods})
+    for chunk in _chunks(days):
+        connection.execute(table.delete().where(_of_level(detailed, BY_DAY), table.c.period.in_(chunk)))
+        known = set(connection.execute(sa.select(schema.day.c.day).where(schema.day.c.day.in_(chunk))).scalars())
+        fresh = [{"day": day} for day in chunk if day not in known]
+        if fresh:
+            connection.execute(schema.day.insert(), fresh)
+
+
+def add_up_days(connection: sa.Connection) -> bool:
+    """Add up the parts of some days that are over; false where none is left."""
+    latest = connection.execute(sa.select(sa.func.max(schema.day.c.day))).scalar_one()
+    if latest is None:
+        return False
+    query = sa.select(schema.day.c.day).where(schema.day.c.day < latest).order_by(schema.day.c.day).limit(DAYS_AT_ONCE)
+    days = connection.execute(query).scalars().all()
+    for day in days:
+        _add_up(connection, day, 24, Core, detailed=False)
+        _add_up(connection, day, 4, Detail, detailed=True)
+        connection.execute(schema.day.delete().where(schema.day.c.day == day))
+    return bool(days)
+
+
+def _add_up(connection: sa.Connection, day: int, in_a_day: int, kind: type[Cell], *, detailed: bool) -> None:
+    table = schema.rollup
+    cells: dict[int, Cell] = {}
+    first = day * in_a_day
+    parts = sa.select(table).where(_of_level(detailed, 0), table.c.period.between(first, first + in_a_day - 1))
+    for row in connection.execute(parts).all():
+        cells.setdefault(row.segment, kind()).merge(row.section, bytes(row.packed))
+    connection.execute(table.delete().where(_of_level(detailed, BY_DAY), table.c.period == day))
+    rows = [
+        (section + BY_DAY, day, segment, packed)
+        for segment, cell in cells.items()
+        for section, packed in cell.packed().items()
+    ]
+    if rows:
+        connection.exec_driver_sql(driver_insert(connection.dialect, table), rows)
+
+
+def is_scripted(row: Row) -> bool:
+    """The page script gave the run a page load and a number."""
+    return row[LOAD] is not None and row[ACTION] is not None
+
+
+def unscripted_firsts(rows: Iterable[Row]) -> list[Row]:
+    """The first run of each interaction among *rows*: unscripted runs of one stream, in order."""
+    latest: dict[tuple[Any, Any], int] = {}
+    found = []
+    for row in rows:
+        key = (row[PATH], row[CONTROL])
+        if key not in latest or row[TS] - latest[key] > INTERACTION_GAP:
+            found.append(row)
+        latest[key] = row[TS]
+    return found
+
+
+def first_actions(connection: sa.Connection, loads: Iterable[bytes], high: int) -> dict[tuple[bytes, int], Row]:
+    """The first run of each action of some page loads, among the events up to seq *high*."""
+    columns = [schema.event.c[name] for name in COLUMNS]
+    event = schema.event.c
+    found: dict[tuple[bytes, int], Row] = {}
+    for own in _chunks(sorted(loads)):
+        query = sa.select(*columns).where(
+            event.page_load.in_(own),
+            event.active == sa.literal_column("1"),
+            event.kind == sa.literal_column("0"),
+            event.action.is_not(None),
+            event.seq <= high,
+        )
+        for row in connection.execute(query):
+            key = (bytes(row[LOAD]), row[ACTION])
+            before = found.get(key)
+            if before is None or (row[TS], row[SEQ]) < (before[TS], before[SEQ]):
+                found[key] = row
+    return found
+
+
+def _is_actor(actor: int) -> str:
+    return f"actor = {int(actor)}" if actor else "actor IS NULL"
+
+
+def _visit_row(row: Any) -> Row:
+    return tuple(getattr(row, column.name) for column in schema.visit.columns)
+
+
+def _chunks(values: Sequence[Any]) -> Iterable[Sequence[Any]]:
+    return (values[place : place + CHUNK] for place in range(0, len(values), CHUNK))

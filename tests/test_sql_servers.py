@@ -1,0 +1,186 @@
+"""The contract on real database servers, and what is special about them."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from contract import EventsContract, RepositoryContract, view
+from metrics_contract import MetricsContract
+from sql_servers import SERVERS, database, empty
+
+from dash_user_tracker.errors import SchemaError, UnavailableError
+from dash_user_tracker.repositories.base import TrackerRepository
+from dash_user_tracker.repositories.sql import SqlTrackerRepository
+from dash_user_tracker.repositories.sql.address import parse_address
+from dash_user_tracker.repositories.sql.schema import metadata
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="module", params=list(SERVERS))
+def server(request: pytest.FixtureRequest) -> Iterator[str]:
+    with database(request.param) as url:
+        yield url
+
+
+@pytest.fixture
+def url(server: str) -> str:
+    empty(server)
+    return server
+
+
+@pytest.fixture
+def repository(url: str) -> Iterator[TrackerRepository]:
+    repository = SqlTrackerRepository(url)
+    yield repository
+    repository.close()
+
+
+class TestServer(RepositoryContract, EventsContract):
+    @pytest.fixture
+    def repository(self, url: str) -> Iterator[TrackerRepository]:
+        repository = SqlTrackerRepository(url)
+        yield repository
+        repository.close()
+
+
+class TestServerMetrics(MetricsContract):
+    @pytest.fixture
+    def repository(self, url: str) -> Iterator[TrackerRepository]:
+        repository = SqlTrackerRepository(url)
+        yield repository
+        repository.close()
+
+
+_WRITER = """
+import sys
+from dash_user_tracker.events import Event
+from dash_user_tracker.repositories.sql import SqlTrackerRepository
+from dash_user_tracker.repositories.sql.address import parse_address
+from dash_user_tracker.repositories.sql.schema import metadata
+
+name, url, batches = sys.argv[1], sys.argv[2], int(sys.argv[3])
+repository = SqlTrackerRepository(url)
+print("ready", flush=True)
+sys.stdin.readline()
+for number in range(batches):
+    events = [Event.new("page_view", {"path": f"/{name}/{number}/{n}", "user_id": name}) for n in range(5)]
+    repository.save_events(events)
+    print(*(event.id for event in events), flush=True)
+"""
+
+
+def make_tables_anew(url: str) -> None:
+    engine = sa.create_engine(parse_address(url)[0])
+    metadata.drop_all(engine)
+    engine.dispose()
+
+
+def start_writers(count: int, url: str, batches: int) -> list[subprocess.Popen[str]]:
+    writers = [
+        subprocess.Popen(
+            [sys.executable, "-c", _WRITER, f"u{number}", url, str(batches)],
+            cwd=ROOT,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for number in range(count)
+    ]
+    for writer in writers:
+        assert writer.stdout.readline() == "ready\n"
+    for writer in writers:
+        writer.stdin.write("go\n")
+        writer.stdin.flush()
+    return writers
+
+
+def test_processes_create_the_tables_and_write_at_once_and_nothing_is_lost(url: str) -> None:
+    make_tables_anew(url)
+    writers = start_writers(8, url, 5)
+    told = [writer.communicate() for writer in writers]
+    assert [errors for _, errors in told] == [""] * 8
+    repository = SqlTrackerRepository(url)
+    assert {event.id for event in repository.get_events(limit=None)} == {
+        event_id for output, _ in told for event_id in output.split()
+    }
+    assert repository.get_page_count() == 8 * 25
+    assert repository.get_user_count() == 8
+    repository.close()
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs SIGKILL")
+def test_a_killed_writer_loses_no_acknowledged_event(url: str) -> None:
+    acknowledged: set[str] = set()
+    writers = start_writers(2, url, 100_000)
+    for writer in writers:
+        for _ in range(20):
+            acknowledged.update(writer.stdout.readline().split())
+        writer.kill()  # SIGKILL, wherever it is
+        for line in writer.stdout:
+            if line.endswith("\n"):
+                acknowledged.update(line.split())
+        assert writer.communicate()[1] == ""
+    repository = SqlTrackerRepository(url)
+    stored = {event.id for event in repository.get_events(limit=None)}
+    repository.close()
+    assert len(acknowledged) >= 200
+    assert acknowledged <= stored
+    assert len(stored) <= len(acknowledged) + 2 * 5  # at most the batch in flight of each
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_forked_child_writes_and_reads_with_connections_of_its_own(repository: TrackerRepository) -> None:
+    repository.save_event(view("/parent"))
+    pid = os.fork()
+    if pid == 0:
+        code = 1
+        try:
+            repository.save_event(view("/child"))
+            assert repository.get_page_views()["count"] == 2
+            code = 0
+        finally:
+            os._exit(code)
+    assert os.waitpid(pid, 0)[1] == 0
+    repository.save_event(view("/parent again"))
+    assert repository.get_page_count() == 3
+
+
+def test_tables_of_others_are_left_alone(url: str, repository: TrackerRepository) -> None:
+    engine = sa.create_engine(parse_address(url)[0])
+    with engine.begin() as connection:
+        connection.exec_driver_sql("CREATE TABLE customer (name VARCHAR(20))")
+    try:
+        repository.save_event(view())
+        assert repository.get_page_views()["count"] == 1
+        assert "customer" in sa.inspect(engine).get_table_names()
+    finally:
+        with engine.begin() as connection:
+            connection.exec_driver_sql("DROP TABLE customer")
+        engine.dispose()
+
+
+def test_a_newer_schema_is_refused_with_the_way_out(url: str, repository: TrackerRepository) -> None:
+    repository.save_event(view())
+    engine = sa.create_engine(parse_address(url)[0])
+    with engine.begin() as connection:
+        connection.exec_driver_sql("UPDATE dut_store SET version = version + 1, compatible = version + 1")
+    engine.dispose()
+    with pytest.raises(SchemaError, match=r"schema version 3, this .* knows 2.*pip install -U dash-user-tracker"):
+        repository.save_event(view())
+
+
+def test_a_server_that_does_not_answer_means_try_again(url: str) -> None:
+    nowhere = sa.make_url(url).set(host="127.0.0.1", port=1)
+    repository = SqlTrackerRepository(nowhere)
+    with pytest.raises(UnavailableError, match=r"127\.0\.0\.1") as caught:
+        repository.save_event(view())
+    assert "\n" not in str(caught.value)
