@@ -13,10 +13,11 @@ import dash_user_tracker
 
 PACKAGE = Path(dash_user_tracker.__file__).parent
 
-SQL = {
-    f"repositories.sql.{name}"
-    for name in ("address", "answers", "cells", "connections", "deleting", "files", "folding", "labels", "metrics", "migrations", "packing", "primitives", "repository", "rows", "rollups", "schema", "texts")
-}
+_SQL = """
+address answers cells connections deleting files folding labels metrics migrations packing primitives repository
+rollups rows schema texts
+"""
+SQL = {f"repositories.sql.{name}" for name in _SQL.split()}
 
 #: Lowest first. A module may import from its own layer and from those before it.
 LAYERS = [
