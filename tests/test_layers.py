@@ -15,8 +15,11 @@ PACKAGE = Path(dash_user_tracker.__file__).parent
 
 SQL = {
     f"repositories.sql.{name}"
-    for name in ("address", "answers", "cells", "connections", "deleting", "files", "folding", "labels", "metrics")
-    + ("migrations", "packing", "primitives", "repository", "rows", "rollups", "schema", "texts")
+    for name in (
+        *("address", "answers", "cells", "connections", "deleting", "files", "folding", "labels", "metrics"),
+        *("migrations", "packing", "primitives", "recounting", "repository", "rollups", "rows", "schema", "stays"),
+        "texts",
+    )
 }
 
 #: Lowest first. A module may import from its own layer and from those before it.

@@ -34,7 +34,7 @@ from .texts import digest_of, from_microseconds
 #: Rows of version 1 that one transaction moves.
 MOVED_AT_ONCE = 2000
 
-_READ = "SELECT version, compatible, token, erased, folded, floor FROM dut_store"
+_READ = "SELECT version, compatible, token, erased, folded FROM dut_store"
 _BEGIN = {True: "BEGIN IMMEDIATE", False: "BEGIN"}
 _LOCK = 7_223_411_905_144_307  # of PostgreSQL's advisory locks; any number of ours
 
@@ -48,7 +48,6 @@ class State:
     token: str
     erased: int
     folded: int
-    floor: int
     inbox: bool = False  # there is a table of version 1
 
     def same_labels(self, other: State) -> bool:
@@ -147,7 +146,6 @@ class Migrations:
                 token=uuid.uuid4().hex,
                 erased=0,
                 folded=0,
-                floor=-(1 << 62),
             )
         )
 

@@ -27,6 +27,7 @@ from .labels import driver_insert
 from .metrics import SqlMetrics
 from .migrations import take, waiting
 from .packing import count_bits
+from .recounting import recount
 from .rollups import Rollups
 from .rows import Row
 from .texts import to_microseconds
@@ -264,15 +265,16 @@ class SqlTrackerRepository(SqlMetrics):
         check_moment("before", before)
         moment = to_microseconds(before)
         deleted = 0
+        with self._read():  # version 1's, too
+            pass
         while True:
-            with self._connections.writer() as process, self._connections.write(process) as (connection, _):
-                count = deleting.delete_before(connection, moment)
-                if count:
-                    deleting.uncount(connection)
+            with self._connections.writer() as process, self._connections.write(process) as (connection, memory):
+                count, more = deleting.delete_before(connection, memory, moment)
             deleted += count
-            if count < deleting.AT_ONCE:
+            if not more:
                 break
         if deleted:
+            self.maintain()
             self._give_back()
         return deleted
 
@@ -286,15 +288,14 @@ class SqlTrackerRepository(SqlMetrics):
         while True:
             with self._connections.writer() as process, self._connections.write(process) as (connection, memory):
                 number = memory.labels.look_up(connection, [key]).get(key)
-                count, found = (0, set()) if number is None else deleting.delete_user(connection, number)
-                if count:
-                    deleting.uncount(connection)
+                count, found = (0, set()) if number is None else deleting.delete_user(connection, memory, number)
                 labels |= found
                 deleted += count
                 if count < deleting.AT_ONCE:
                     deleting.delete_labels(connection, labels)
                     break
         if deleted:
+            self.maintain()
             self._give_back()
         return deleted
 
@@ -345,7 +346,7 @@ class SqlTrackerRepository(SqlMetrics):
     def _fold(self) -> bool:
         """Some events are folded, or some days added up; false where nothing is left to do."""
         with self._connections.writer() as process, self._connections.write(process) as (connection, memory):
-            return Folding(connection, memory).run() or add_up_days(connection)
+            return Folding(connection, memory).run() or recount(connection, memory) or add_up_days(connection)
 
     @contextlib.contextmanager
     def _rollups(self, filters: Filters) -> Iterator[Rollups]:
