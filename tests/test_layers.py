@@ -17,7 +17,18 @@ SQL = {
     f"repositories.sql.{name}"
     for name in (
         *("address", "answers", "cells", "connections", "deleting", "files", "folding", "labels", "metrics"),
-        *("migrations", "packing", "primitives", "recounting", "repository", "rollups", "rows", "schema", "stays"),
+        *(
+            "migrations",
+            "packing",
+            "parts",
+            "primitives",
+            "recounting",
+            "repository",
+            "rollups",
+            "rows",
+            "schema",
+            "stays",
+        ),
         "texts",
     )
 }

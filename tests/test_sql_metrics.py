@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from metrics_contract import MetricsContract
 from metrics_strategies import ANCHORS, USERS, Change, Question, assert_same, changes, moments, questions, stories
 
+from dash_user_tracker.metrics.filters import EVERYTHING
 from dash_user_tracker.repositories.base import TrackerRepository
 from dash_user_tracker.repositories.memory import MemoryTrackerRepository
 from dash_user_tracker.repositories.sql import SqlTrackerRepository, deleting
@@ -121,3 +122,16 @@ def test_a_deletion_that_was_killed_on_the_way_leaves_right_numbers(
                     if not maintained and not later:
                         unmaintained.setattr(repository, "maintain", lambda: None)
                     assert_same(question.ask(reference), question.ask(repository))
+
+
+@settings(LENGTHY, max_examples=25)
+@given(st.sampled_from(ANCHORS).flatmap(changes))
+def test_each_visit_is_told_with_its_events(few_at_once: None, done: list[Change]) -> None:
+    reference = MemoryTrackerRepository()
+    with sqlite() as repository:
+        for change in done:
+            change.apply(repository)
+            change.apply(reference)
+        visits = reference.get_visits(filters=EVERYTHING, limit=None)
+        for visit_id in {row.id for row in visits} | {event.id for event in reference.events[:3]} | {"nobody's"}:
+            assert repository.get_visit(visit_id) == reference.get_visit(visit_id)

@@ -228,7 +228,7 @@ def breakdown(
     rows = found[:limit]
     if dimension == "user":
         rows = [
-            BreakdownRow(row.key, row.values, row.last, _name_of(rollups, row.key) if row.key else None) for row in rows
+            BreakdownRow(row.key, row.values, row.last, name_of(rollups, row.key) if row.key else None) for row in rows
         ]
     return Rows(tuple(rows), total=len(found), exact=few)
 
@@ -275,7 +275,7 @@ def _users(rollups: Rollups, whole: Range, wanted: Sequence[str]) -> list[Breakd
     ]
 
 
-def _name_of(rollups: Rollups, user_id: str) -> str | None:
+def name_of(rollups: Rollups, user_id: str) -> str | None:
     """What to call a user: the latest name, else the latest e-mail address."""
     if user_id == ANONYMOUS:
         return None
