@@ -170,9 +170,11 @@ class Migrations:
             raise self._too_new(version)
         if tables and not (version == 1 and {"event", "dut_meta"} <= tables):
             raise SchemaError(f"{self._place} is a database with other tables; give the events a file of their own")
-        if not tables:
-            connection.exec_driver_sql("PRAGMA auto_vacuum = INCREMENTAL")  # space can be given back
-        self._write_ahead(connection)
+        # By a connection of its own: one that began a transaction on the empty file has settled what the file is like.
+        with connection.engine.connect() as fresh:
+            if not tables:
+                fresh.exec_driver_sql("PRAGMA auto_vacuum = INCREMENTAL")  # space can be given back
+            self._write_ahead(fresh)
         connection.exec_driver_sql("BEGIN IMMEDIATE")
         if not self._exists(connection):  # no other process was faster
             self._create_tables(connection)
