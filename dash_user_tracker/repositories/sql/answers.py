@@ -132,6 +132,8 @@ class Values:
             if rank <= self._core.stays[bucket]:
                 break
             rank -= self._core.stays[bucket]
+        if not bucket:  # of no length, as most are that bounce
+            return 0.0
         low, high = edges_of(bucket)
         found = self._rollups.durations_of_visits(self._whole, low - 1, high + 1)
         return sorted(duration for duration in found if bucket_of(duration) == bucket)[rank - 1] / 1e6

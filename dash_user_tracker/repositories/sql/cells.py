@@ -16,6 +16,7 @@ from .packing import (
     pack_bits,
     pack_sets,
     pack_table,
+    sum_of,
     unpack,
     unpack_bits,
     unpack_sets,
@@ -164,10 +165,10 @@ class Core:
 
 
 class Totals(Core):
-    """The totals of an hour, and nothing else of it."""
+    """The views of an hour, and nothing else of it."""
 
     def merge(self, section: int, packed: bytes) -> None:
-        _add_table({0: self.totals}, packed, last=False)
+        self.totals[VIEWS] += sum_of(packed, 1 + VIEWS)
 
 
 class Detail:
