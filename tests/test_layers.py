@@ -14,8 +14,8 @@ import dash_user_tracker
 PACKAGE = Path(dash_user_tracker.__file__).parent
 
 _SQL = """
-address answers cells connections deleting files folding labels metrics migrations packing primitives repository
-rollups rows schema texts
+address answers cells connections deleting files folding labels metrics migrations packing parts primitives
+recounting repository rollups rows schema stays texts
 """
 SQL = {f"repositories.sql.{name}" for name in _SQL.split()}
 

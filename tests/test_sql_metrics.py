@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, note, settings
+from hypothesis import strategies as st
 from metrics_contract import MetricsContract
-from metrics_strategies import Change, Question, assert_same, stories
+from metrics_strategies import ANCHORS, USERS, Change, Question, assert_same, changes, moments, questions, stories
 
+from dash_user_tracker.metrics.filters import EVERYTHING
 from dash_user_tracker.repositories.base import TrackerRepository
 from dash_user_tracker.repositories.memory import MemoryTrackerRepository
-from dash_user_tracker.repositories.sql import SqlTrackerRepository
+from dash_user_tracker.repositories.sql import SqlTrackerRepository, deleting
 
 
 class Estimating(SqlTrackerRepository):
@@ -37,9 +39,24 @@ def sqlite() -> Iterator[TrackerRepository]:
     repository.close()
 
 
-@settings(deadline=None, max_examples=50, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+LENGTHY = settings(
+    deadline=None,
+    max_examples=50,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.function_scoped_fixture],
+)
+
+
+@pytest.fixture
+def few_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Deleting takes several transactions."""
+    monkeypatch.setattr(deleting, "AT_ONCE", 3)
+
+
+@LENGTHY
 @given(stories())
-def test_roll_ups_say_what_the_events_say(story: tuple[list[Change], list[tuple[int, Question]]]) -> None:
+def test_roll_ups_say_what_the_events_say(
+    few_at_once: None, story: tuple[list[Change], list[tuple[int, Question]]]
+) -> None:
     changes, asked = story
     reference = MemoryTrackerRepository()
     with sqlite() as repository:
@@ -49,3 +66,72 @@ def test_roll_ups_say_what_the_events_say(story: tuple[list[Change], list[tuple[
             for _, question in (pair for pair in asked if pair[0] == number):
                 note(f"after {number} changes: {question}")
                 assert_same(question.ask(reference), question.ask(repository))
+
+
+@st.composite
+def interruptions(draw: st.DrawFn) -> tuple[list[Change], Change, list[Change], list[Question]]:
+    """What was saved, what begins to be deleted, what is saved after that, and what is asked."""
+    anchor = draw(st.sampled_from(ANCHORS))
+    deleted = st.one_of(
+        st.sampled_from(USERS).map(lambda user: Change(erased=user)),
+        moments(anchor).map(lambda moment: Change(purged=moment)),
+    )
+    later = st.one_of(st.just([]), changes(anchor))
+    asked = st.lists(questions(anchor), min_size=3, max_size=8)
+    return draw(changes(anchor)), draw(deleted), draw(later), draw(asked)
+
+
+class Killed(Exception):
+    pass
+
+
+@LENGTHY
+@given(interruptions())
+def test_a_deletion_that_was_killed_on_the_way_leaves_right_numbers(
+    few_at_once: None, story: tuple[list[Change], Change, list[Change], list[Question]]
+) -> None:
+    before, deletion, later, asked = story
+    with sqlite() as repository, pytest.MonkeyPatch.context() as patch:
+        for change in before:
+            change.apply(repository)
+            repository.maintain()
+        done = 0
+
+        def counted(found: tuple[int, object]) -> tuple[int, object]:
+            nonlocal done
+            done += 1
+            if done > 1:
+                raise Killed  # in the second transaction, which is rolled back
+            return found
+
+        for name in ("delete_before", "delete_user"):
+            own = getattr(deleting, name)
+            patch.setattr(deleting, name, lambda *args, own=own: counted(own(*args)))
+        patch.setattr(repository, "maintain", lambda: None)
+        with suppress(Killed):
+            deletion.apply(repository)
+        patch.undo()
+        for change in later:
+            change.apply(repository)
+        reference = MemoryTrackerRepository()
+        reference.save_events(repository.get_events(limit=None)[::-1])
+        for maintained in (False, True):
+            for question in asked:
+                note(f"maintained: {maintained}, {question}")
+                with pytest.MonkeyPatch.context() as unmaintained:
+                    if not maintained and not later:
+                        unmaintained.setattr(repository, "maintain", lambda: None)
+                    assert_same(question.ask(reference), question.ask(repository))
+
+
+@settings(LENGTHY, max_examples=25)
+@given(st.sampled_from(ANCHORS).flatmap(changes))
+def test_each_visit_is_told_with_its_events(few_at_once: None, done: list[Change]) -> None:
+    reference = MemoryTrackerRepository()
+    with sqlite() as repository:
+        for change in done:
+            change.apply(repository)
+            change.apply(reference)
+        visits = reference.get_visits(filters=EVERYTHING, limit=None)
+        for visit_id in {row.id for row in visits} | {event.id for event in reference.events[:3]} | {"nobody's"}:
+            assert repository.get_visit(visit_id) == reference.get_visit(visit_id)

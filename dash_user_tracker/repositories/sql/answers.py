@@ -132,6 +132,8 @@ class Values:
             if rank <= self._core.stays[bucket]:
                 break
             rank -= self._core.stays[bucket]
+        if not bucket:  # of no length, as most are that bounce
+            return 0.0
         low, high = edges_of(bucket)
         found = self._rollups.durations_of_visits(self._whole, low - 1, high + 1)
         return sorted(duration for duration in found if bucket_of(duration) == bucket)[rank - 1] / 1e6
@@ -228,7 +230,7 @@ def breakdown(
     rows = found[:limit]
     if dimension == "user":
         rows = [
-            BreakdownRow(row.key, row.values, row.last, _name_of(rollups, row.key) if row.key else None) for row in rows
+            BreakdownRow(row.key, row.values, row.last, name_of(rollups, row.key) if row.key else None) for row in rows
         ]
     return Rows(tuple(rows), total=len(found), exact=few)
 
@@ -275,7 +277,7 @@ def _users(rollups: Rollups, whole: Range, wanted: Sequence[str]) -> list[Breakd
     ]
 
 
-def _name_of(rollups: Rollups, user_id: str) -> str | None:
+def name_of(rollups: Rollups, user_id: str) -> str | None:
     """What to call a user: the latest name, else the latest e-mail address."""
     if user_id == ANONYMOUS:
         return None

@@ -16,6 +16,7 @@ from .packing import (
     pack_bits,
     pack_sets,
     pack_table,
+    sum_of,
     unpack,
     unpack_bits,
     unpack_sets,
@@ -29,9 +30,11 @@ DAY = 24 * HOUR
 QUARTER = 6 * HOUR
 
 # -- sections of a cell -------------------------------------------------------------------
-CORE, PAGES, PAGE_ACTORS, USERS, CALLBACKS, CALLBACK_ACTORS = SECTIONS = range(6)
+CORE, PAGES, PAGE_ACTORS, USERS, CALLBACKS, CALLBACK_ACTORS, TOTALS = SECTIONS = range(7)
+#: Those by hours, the others are by quarters of a day.
+CORE_SECTIONS = (CORE, TOTALS)
 #: How long a period of each section is; and the section of its sums of days.
-LENGTHS = {section: HOUR if section == CORE else QUARTER for section in SECTIONS}
+LENGTHS = {section: HOUR if section in CORE_SECTIONS else QUARTER for section in SECTIONS}
 #: Added to a section for its sums of days.
 BY_DAY = 16
 
@@ -140,17 +143,20 @@ class Core:
         return [bits | bits_of(members) for bits, members in zip(self._bits, own)]
 
     def packed(self) -> dict[int, bytes]:
-        """The section."""
+        """The sections."""
+        totals = pack_table({0: self.totals}, _TOTALS)
         parts = (
-            pack_table({0: self.totals}, _TOTALS),
+            totals,
             *map(pack_bits, self.bits),
             pack_table(_rows(self.latency), 1),
             pack_table(_rows(self.stays), 1),
         )
-        return {CORE: pack(parts)}
+        return {CORE: pack(parts), TOTALS: totals}
 
     def merge(self, section: int, packed: bytes) -> None:
-        """Add what a packed section counted."""
+        """Add what a packed section counted; `TOTALS` are in `CORE`, too."""
+        if section == TOTALS:
+            return
         parts = unpack(packed)
         _add_table({0: self.totals}, parts[0], last=False)
         self._bits = [bits | unpack_bits(part) for bits, part in zip(self._bits, parts[1:4])]
@@ -159,10 +165,10 @@ class Core:
 
 
 class Totals(Core):
-    """The totals of an hour, and nothing else of it."""
+    """The views of an hour, and nothing else of it."""
 
     def merge(self, section: int, packed: bytes) -> None:
-        _add_table({0: self.totals}, unpack(packed)[0], last=False)
+        self.totals[VIEWS] += sum_of(packed, 1 + VIEWS)
 
 
 class Detail:

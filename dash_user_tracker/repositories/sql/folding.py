@@ -8,116 +8,47 @@ hour that is counted already is counted on, and visits that a late one joins, sp
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
 
 import attrs
 import sqlalchemy as sa
 
 from . import schema
-from .cells import BY_DAY, CORE, DAY, HOUR, INTERACTIONS, QUARTER, SECTIONS, Cell, Core, Detail
+from .cells import BY_DAY, CORE_SECTIONS, DAY, HOUR, INTERACTIONS, QUARTER, SECTIONS, Cell, Core, Detail
 from .connections import Memory
 from .labels import CHUNK, driver_insert
 from .rows import Context
-
-COLUMNS = (
-    "seq",
-    "ts",
-    "kind",
-    "automated",
-    "active",
-    "actor",
-    "context",
-    "page",
-    "path",
-    "who",
-    "control",
-    "callback",
-    "page_load",
-    "action",
-    "duration",
-    "request_bytes",
-    "response_bytes",
-    "rest",
+from .stays import (
+    ACTION,
+    ACTIVE,
+    ACTOR,
+    AUTOMATED,
+    CONTEXT,
+    INTERACTION_GAP,
+    KIND,
+    LOAD,
+    SEQ,
+    TS,
+    VISIT_CAP,
+    VISIT_GAP,
+    Row,
+    Stay,
+    Stream,
+    chunks,
+    first_actions,
+    is_actor,
+    is_scripted,
+    known_visits,
+    rows_where,
+    unscripted_firsts,
+    visit_row,
+    visits_from,
 )
-(SEQ, TS, KIND, AUTOMATED, ACTIVE, ACTOR, CONTEXT, PAGE, PATH, WHO, CONTROL, _, LOAD, ACTION) = range(14)
-REST = 17
 
 #: Events in one transaction.
 AT_ONCE = 5000
 #: Days that are added up in one transaction.
 DAYS_AT_ONCE = 2
-
-#: Microseconds; see `repositories.metrics`.
-VISIT_GAP = 1_800_000_000
-VISIT_CAP = DAY
-INTERACTION_GAP = 250_000
-
-#: Pages of a visit that are kept, one more than the longest journey.
-TRAIL = 9
-
-Row = Sequence[Any]
-Stream = tuple[int, int]  # actor or 0, segment
-
-
-@attrs.define
-class Stay:
-    """A visit, while it is made."""
-
-    t0: int
-    first: int
-    t1: int
-    actor: int
-    segment: int
-    views: int = 0
-    busy: bool = False
-    entry: int | None = None
-    exit: int | None = None
-    trail: tuple[int, ...] = ()
-
-    @property
-    def bounce(self) -> bool:
-        return self.views == 1 and not self.busy
-
-    def add(self, row: Row) -> None:
-        """The next activity."""
-        self.t1 = row[TS]
-        kind = row[KIND]
-        if kind == schema.VIEW:
-            page = row[PAGE] or 0
-            if not self.views:
-                self.entry = page
-            self.views += 1
-            self.exit = page
-            if len(self.trail) < TRAIL and (not self.trail or self.trail[-1] != page):
-                self.trail += (page,)
-        elif kind == schema.RUN or not _is_silent(row[REST]):
-            self.busy = True
-
-    def to_row(self) -> tuple[Any, ...]:
-        trail = b"".join(page.to_bytes(4, "big") for page in self.trail)
-        return (
-            self.t0, self.first, self.t1, self.actor, self.segment,
-            self.views, int(self.busy), self.entry, self.exit, trail,
-        )  # fmt: skip
-
-    @classmethod
-    def of(cls, row: Row) -> Stay:
-        trail = bytes(row[9])
-        pages = tuple(int.from_bytes(trail[place : place + 4], "big") for place in range(0, len(trail), 4))
-        return cls(row[0], row[1], row[2], row[3], row[4], row[5], bool(row[6]), row[7], row[8], pages)
-
-
-def _is_silent(rest: str | None) -> bool:
-    """A custom event says ``interactive=False``."""
-    if rest is None or '"interactive":false' not in rest:
-        return False
-    found = json.loads(rest)
-    if "rest" in found and "id" in found and len(found) == 2:
-        found = found["rest"]
-    properties = found.get("properties")
-    return isinstance(properties, dict) and properties.get("interactive") is False
 
 
 def is_due(connection: sa.Connection, memory: Memory, least: int = AT_ONCE) -> bool:
@@ -176,12 +107,7 @@ class Folding:
     # -- reading -----------------------------------------------------------------
 
     def _rows(self, condition: str) -> Sequence[Row]:
-        columns = ", ".join(COLUMNS[:-1])
-        statement = (
-            f"SELECT {columns}, CASE WHEN kind = {schema.CUSTOM} THEN rest END FROM dut_event WHERE {condition} "
-            "ORDER BY ts, seq"
-        )
-        return self._connection.exec_driver_sql(statement).all()
+        return rows_where(self._connection, condition)
 
     def _resolve_segments(self, rows: Iterable[Row], contexts: dict[int, Context]) -> None:
         wanted = {(row[CONTEXT], row[AUTOMATED]) for row in rows} - self._segments.keys()
@@ -215,7 +141,7 @@ class Folding:
                 "ON v.actor = n.actor AND v.segment = n.segment AND v.t0 = n.t0"
             )
             for row in self._connection.exec_driver_sql(statement):
-                stay = Stay.of(_visit_row(row))
+                stay = Stay.of(visit_row(row))
                 known = found.get((stay.actor, stay.segment))
                 if known is None or (stay.t0, stay.first) > (known.t0, known.first):
                     found[stay.actor, stay.segment] = stay
@@ -254,7 +180,7 @@ class Folding:
             around = [
                 row
                 for row in self._rows(
-                    f"{_is_actor(stream[0])} AND ts >= {low} AND ts <= {top} AND seq <= {int(high)} "
+                    f"{is_actor(stream[0])} AND ts >= {low} AND ts <= {top} AND seq <= {int(high)} "
                     f"AND kind = {schema.RUN} AND active = 1"
                 )
                 if not is_scripted(row) and self._segment_of(row) == stream[1]
@@ -284,16 +210,13 @@ class Folding:
             # Some are of an earlier time: what follows is made again from the visit they may belong to.
             before = self._visit_before(stream, begin)
             since = before.t0 if before is not None else begin
-            for stay in self._visits_since(stream, since):
+            made, until = visits_from(self._connection, self._memory, stream, since, (own[-1][TS], own[-1][SEQ]), high)
+            for stay in known_visits(self._connection, stream, since, until):
                 self._count_visit(stay, -1)
                 self._gone.append(stay)
-            rows = [
-                row
-                for row in self._rows(
-                    f"{_is_actor(stream[0])} AND ts >= {int(since)} AND seq <= {int(high)} AND active = 1"
-                )
-                if self._segment_of(row) == stream[1]
-            ]
+            for stay in made:
+                self._end_visit(stay)
+            return
         for row in rows:
             if current is None or row[TS] - current.t1 > VISIT_GAP or row[TS] - current.t0 > VISIT_CAP:
                 self._end_visit(current)
@@ -316,13 +239,7 @@ class Folding:
             f"SELECT * FROM dut_visit WHERE actor = {stream[0]} AND segment = {stream[1]} AND t0 <= {int(moment)} "
             "ORDER BY t0 DESC, first DESC LIMIT 1"
         ).first()
-        return None if row is None else Stay.of(_visit_row(row))
-
-    def _visits_since(self, stream: Stream, moment: int) -> list[Stay]:
-        statement = (
-            f"SELECT * FROM dut_visit WHERE actor = {stream[0]} AND segment = {stream[1]} AND t0 >= {int(moment)}"
-        )
-        return [Stay.of(_visit_row(row)) for row in self._connection.exec_driver_sql(statement)]
+        return None if row is None else Stay.of(visit_row(row))
 
     def _write_visits(self) -> None:
         made = {(stay.t0, stay.first): stay for stay in self._made}
@@ -363,7 +280,9 @@ class Folding:
 
 def _of_level(detailed: bool, base: int) -> sa.ColumnElement[bool]:
     # Each section by itself: for a range of sections, the first column of the key, all periods would be read.
-    return schema.rollup.c.section.in_([base + section for section in SECTIONS if (section != CORE) is detailed])
+    return schema.rollup.c.section.in_(
+        [base + section for section in SECTIONS if (section not in CORE_SECTIONS) is detailed]
+    )
 
 
 def add_cells(
@@ -372,7 +291,7 @@ def add_cells(
     """Add the *cells* to those of the same periods in the store."""
     periods = sorted({period for period, _ in cells})
     table = schema.rollup
-    for own in _chunks(periods):
+    for own in chunks(periods):
         query = sa.select(table).where(_of_level(detailed, 0), table.c.period.in_(own))
         for row in connection.execute(query).all():
             cell = cells.get((row.period, row.segment))
@@ -392,7 +311,7 @@ def add_cells(
     )
     connection.exec_driver_sql(driver_insert(connection.dialect, table), rows)
     days = sorted({period // in_a_day for period in periods})
-    for chunk in _chunks(days):
+    for chunk in chunks(days):
         connection.execute(table.delete().where(_of_level(detailed, BY_DAY), table.c.period.in_(chunk)))
         known = set(connection.execute(sa.select(schema.day.c.day).where(schema.day.c.day.in_(chunk))).scalars())
         fresh = [{"day": day} for day in chunk if day not in known]
@@ -429,53 +348,3 @@ def _add_up(connection: sa.Connection, day: int, in_a_day: int, kind: type[Cell]
     ]
     if rows:
         connection.exec_driver_sql(driver_insert(connection.dialect, table), rows)
-
-
-def is_scripted(row: Row) -> bool:
-    """The page script gave the run a page load and a number."""
-    return row[LOAD] is not None and row[ACTION] is not None
-
-
-def unscripted_firsts(rows: Iterable[Row]) -> list[Row]:
-    """The first run of each interaction among *rows*: unscripted runs of one stream, in order."""
-    latest: dict[tuple[Any, Any], int] = {}
-    found = []
-    for row in rows:
-        key = (row[PATH], row[CONTROL])
-        if key not in latest or row[TS] - latest[key] > INTERACTION_GAP:
-            found.append(row)
-        latest[key] = row[TS]
-    return found
-
-
-def first_actions(connection: sa.Connection, loads: Iterable[bytes], high: int) -> dict[tuple[bytes, int], Row]:
-    """The first run of each action of some page loads, among the events up to seq *high*."""
-    columns = [schema.event.c[name] for name in COLUMNS]
-    event = schema.event.c
-    found: dict[tuple[bytes, int], Row] = {}
-    for own in _chunks(sorted(loads)):
-        query = sa.select(*columns).where(
-            event.page_load.in_(own),
-            event.active == sa.literal_column("1"),
-            event.kind == sa.literal_column("0"),
-            event.action.is_not(None),
-            event.seq <= high,
-        )
-        for row in connection.execute(query):
-            key = (bytes(row[LOAD]), row[ACTION])
-            before = found.get(key)
-            if before is None or (row[TS], row[SEQ]) < (before[TS], before[SEQ]):
-                found[key] = row
-    return found
-
-
-def _is_actor(actor: int) -> str:
-    return f"actor = {int(actor)}" if actor else "actor IS NULL"
-
-
-def _visit_row(row: Any) -> Row:
-    return tuple(getattr(row, column.name) for column in schema.visit.columns)
-
-
-def _chunks(values: Sequence[Any]) -> Iterable[Sequence[Any]]:
-    return (values[place : place + CHUNK] for place in range(0, len(values), CHUNK))

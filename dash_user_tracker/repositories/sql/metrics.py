@@ -6,36 +6,50 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta, timezone
 
+import attrs
+
+from ...metrics import coverage, measures, presence
 from ...metrics.answers import (
     ActiveUsers,
     Adoption,
     BreakdownRow,
     CallbackStats,
+    ErrorRow,
     FunnelRow,
     JourneyRow,
     LifecycleRow,
     RetentionRow,
     SeriesPoint,
     Summary,
+    Timeline,
+    UnusedRow,
+    Visit,
 )
-from ...metrics.arguments import MemberLike, Step, members_of, steps_of
+from ...metrics.arguments import MemberLike, Registry, Step, members_of, steps_of
+from ...metrics.breakdowns import breakdown
 from ...metrics.callback_stats import SORTS
+from ...metrics.callback_stats import callback_stats as reference_callback_stats
 from ...metrics.checks import check_count, check_limit, check_range, check_within, compared, moment_or_now
 from ...metrics.coverage import adoption_of
-from ...metrics.filters import Filters
+from ...metrics.error_groups import error_groups
+from ...metrics.filters import EVERYTHING, Filters
+from ...metrics.funnels import funnel as reference_funnel
+from ...metrics.history import History
 from ...metrics.journeys import DEEPEST
-from ...metrics.periods import zone_of
+from ...metrics.journeys import journeys as reference_journeys
+from ...metrics.periods import last_periods, zone_of
 from ...metrics.presence import MOST
 from ...metrics.tables import Rows
+from ...metrics.visit_rows import visit_rows
 from ...metrics.words import METRICS, UNITS, check_word, metrics_of
 from ..base import TrackerRepository
 from ..metrics import DEFAULT_ROWS, Compare
-from . import answers
+from . import answers, parts, schema
 from .rollups import Rollups, is_answered
 
 
 class SqlMetrics(TrackerRepository):
-    """Answers from roll-ups; what they cannot tell apart is left to `MetricsReader`."""
+    """Answers from roll-ups; what they cannot tell apart is computed from the part of the events that it needs."""
 
     #: Runs of which percentiles are computed from each of them; of more they are estimated.
     exact_below = answers.EXACT
@@ -55,7 +69,10 @@ class SqlMetrics(TrackerRepository):
     ) -> Summary:
         filters = filters or Filters()
         if not is_answered(filters):
-            return super().get_summary(start, end, compare=compare, filters=filters)
+            check_range(start, end)
+            other = compared(start, end, compare)
+            found = self._summary(*other, filters) if other else None
+            return attrs.evolve(self._summary(start, end, filters), previous=found)
         check_range(start, end)
         before = compared(start, end, compare)
         with self._rollups(filters) as rollups:
@@ -74,7 +91,10 @@ class SqlMetrics(TrackerRepository):
     ) -> Rows[SeriesPoint]:
         filters = filters or Filters()
         if not is_answered(filters):
-            return super().get_series(metric, interval, start, end, tz=tz, filters=filters)
+            check_range(start, end)
+            with self._rollups(filters) as rollups:
+                history = parts.with_visits(rollups, start, end)
+            return measures.series(history, metric, interval, start, end, tz, filters)
         check_word("metric", metric, METRICS)
         check_range(start, end)
         zone_of(tz)
@@ -96,7 +116,7 @@ class SqlMetrics(TrackerRepository):
         check_limit(limit)
         wanted = metrics_of(dimension, metrics)
         if not is_answered(filters) or not answers.KNOWN.get(dimension, set()).issuperset(wanted):
-            return super().get_breakdown(dimension, start, end, metrics=metrics, filters=filters, limit=limit)
+            return self._breakdown(dimension, start, end, wanted, filters, limit)
         with self._rollups(filters) as rollups:
             return answers.breakdown(rollups, dimension, start, end, wanted, limit, self.exact_below)
 
@@ -105,7 +125,10 @@ class SqlMetrics(TrackerRepository):
     ) -> ActiveUsers:
         filters = filters or Filters()
         if not is_answered(filters):
-            return super().get_active_users(end, tz=tz, filters=filters)
+            last = moment_or_now(end)
+            with self._rollups(filters) as rollups:
+                history = parts.selected(rollups, last - timedelta(days=31), last, parts.IS_ACTIVE)
+            return presence.active_users(history, last, tz, filters)
         until = moment_or_now(end).astimezone(timezone.utc)
         zone_of(tz)
         with self._rollups(filters) as rollups:
@@ -123,7 +146,10 @@ class SqlMetrics(TrackerRepository):
     ) -> Rows[JourneyRow]:
         filters = filters or Filters()
         if start_page is not None or not is_answered(filters):
-            return super().get_journeys(start, end, start_page=start_page, depth=depth, filters=filters, limit=limit)
+            check_range(start, end)
+            with self._rollups(filters) as rollups:
+                history = parts.with_visits(rollups, start, end)
+            return reference_journeys(history, start, end, start_page, depth, filters, limit)
         check_range(start, end)
         check_limit(limit)
         check_count("depth", depth, 1, DEEPEST)
@@ -141,7 +167,9 @@ class SqlMetrics(TrackerRepository):
     ) -> Rows[RetentionRow]:
         filters = filters or Filters()
         if not is_answered(filters):
-            return super().get_retention(unit, periods, end=end, tz=tz, filters=filters)
+            until = _checked(unit, periods, end, tz)
+            history = self._people(unit, periods, until, tz, filters)
+            return presence.retention(history, unit, periods, until, tz, filters)
         until = _checked(unit, periods, end, tz)
         with self._rollups(filters) as rollups:
             return answers.retention(rollups, unit, periods, until, tz)
@@ -157,7 +185,9 @@ class SqlMetrics(TrackerRepository):
     ) -> Rows[LifecycleRow]:
         filters = filters or Filters()
         if not is_answered(filters):
-            return super().get_lifecycle(unit, periods, end=end, tz=tz, filters=filters)
+            until = _checked(unit, periods, end, tz)
+            history = self._people(unit, periods, until, tz, filters)
+            return presence.lifecycle(history, unit, periods, until, tz, filters)
         until = _checked(unit, periods, end, tz)
         with self._rollups(filters) as rollups:
             return answers.lifecycle(rollups, unit, periods, until, tz)
@@ -174,7 +204,11 @@ class SqlMetrics(TrackerRepository):
         filters = filters or Filters()
         wanted = steps_of(steps)
         if not is_answered(filters) or any(step.kind != "page" for step in wanted):
-            return super().get_funnel(steps, start, end, within=within, filters=filters)
+            check_range(start, end)
+            check_within(within)
+            with self._rollups(filters) as rollups:
+                history = parts.selected(rollups, start, end)
+            return reference_funnel(history, steps, start, end, within, filters)
         check_range(start, end)
         check_within(within)
         with self._rollups(filters) as rollups:
@@ -191,12 +225,69 @@ class SqlMetrics(TrackerRepository):
     ) -> Rows[CallbackStats]:
         filters = filters or Filters()
         if not is_answered(filters):
-            return super().get_callback_stats(start, end, sort=sort, filters=filters, limit=limit)
+            check_range(start, end)
+            with self._rollups(filters) as rollups:
+                history = parts.selected(rollups, start, end, parts.IS_RUN)
+            return reference_callback_stats(history, start, end, sort, filters, limit)
         check_range(start, end)
         check_limit(limit)
         check_word("sort", sort, SORTS)
         with self._rollups(filters) as rollups:
             return answers.callback_stats(rollups, start, end, sort, limit, self.exact_below)
+
+    def get_visits(
+        self,
+        start: datetime | None = None,
+        end: datetime | None = None,
+        *,
+        filters: Filters | None = None,
+        limit: int | None = DEFAULT_ROWS,
+    ) -> Rows[Visit]:
+        filters = filters or Filters()
+        check_range(start, end)
+        check_limit(limit)
+        with self._rollups(filters) as rollups:
+            if limit is not None and limit <= parts.FEW and is_answered(filters):
+                return parts.latest_visits(rollups, rollups.range_of(start, end), limit)
+            history = parts.with_visits(rollups, start, end)
+        return visit_rows(history, start, end, filters, limit)
+
+    def get_visit(self, visit_id: str) -> Timeline | None:
+        if not isinstance(visit_id, str):
+            return None
+        with self._rollups(EVERYTHING) as rollups:
+            return parts.visit_by_id(rollups, visit_id)
+
+    def get_errors(
+        self,
+        start: datetime | None = None,
+        end: datetime | None = None,
+        *,
+        filters: Filters | None = None,
+        limit: int | None = DEFAULT_ROWS,
+    ) -> Rows[ErrorRow]:
+        filters = filters or Filters()
+        check_range(start, end)
+        check_limit(limit)
+        with self._rollups(filters) as rollups:
+            history = parts.failed(rollups, start, end)
+        return error_groups(history, start, end, filters, limit)
+
+    def get_unused(
+        self,
+        registry: Registry,
+        days: int = 60,
+        *,
+        end: datetime | None = None,
+        filters: Filters | None = None,
+    ) -> Rows[UnusedRow]:
+        filters = filters or Filters()
+        coverage.check_registry(registry)
+        check_count("days", days, 1, coverage.LONGEST)
+        until = moment_or_now(end)
+        with self._rollups(filters) as rollups:
+            history = parts.last_uses(rollups, until)
+        return coverage.unused(history, registry, days, until, filters)
 
     def get_adoption(
         self,
@@ -208,12 +299,50 @@ class SqlMetrics(TrackerRepository):
     ) -> Adoption:
         filters = filters or Filters()
         if not is_answered(filters):
-            return super().get_adoption(roster, start, end, filters=filters)
+            known = members_of(roster)
+            check_range(start, end)
+            with self._rollups(filters) as rollups:
+                history = parts.last_activities(rollups, end)
+            return coverage.adoption(history, known, start, end, filters)
         members = members_of(roster)
         check_range(start, end)
         with self._rollups(filters) as rollups:
             active = answers.people_between(rollups, start, end)
             return adoption_of(members, active, answers.people_between(rollups, None, end))
+
+    # -- inside ------------------------------------------------------------------
+
+    def _summary(self, start: datetime | None, end: datetime | None, filters: Filters) -> Summary:
+        with self._rollups(filters) as rollups:
+            history = parts.with_visits(rollups, start, end)
+        return measures.summary(history, start, end, None, filters)
+
+    def _breakdown(
+        self,
+        dimension: str,
+        start: datetime | None,
+        end: datetime | None,
+        wanted: Sequence[str],
+        filters: Filters,
+        limit: int | None,
+    ) -> Rows[BreakdownRow]:
+        with self._rollups(filters) as rollups:
+            if dimension in ("callback", "event"):
+                kind = schema.RUN if dimension == "callback" else schema.CUSTOM
+                history = parts.selected(rollups, start, end, schema.event.c.kind == kind)
+            else:
+                history = parts.with_visits(rollups, start, end)
+            found = breakdown(history, dimension, start, end, wanted, filters, limit)
+            if dimension != "user":
+                return found
+            # A user is called what was said last, in the range or not.
+            named = [attrs.evolve(row, label=answers.name_of(rollups, row.key) if row.key else None) for row in found]
+            return Rows(tuple(named), total=found.total)
+
+    def _people(self, unit: str, periods: int, until: datetime, tz: str, filters: Filters) -> History:
+        since = last_periods(unit, periods + 1, until, zone_of(tz))[0].start
+        with self._rollups(filters) as rollups:
+            return parts.first_and_recent(rollups, since, until)
 
 
 def _checked(unit: str, periods: int, end: datetime | None, tz: str) -> datetime:

@@ -34,7 +34,7 @@ from .texts import digest_of, from_microseconds
 #: Rows of version 1 that one transaction moves.
 MOVED_AT_ONCE = 2000
 
-_READ = "SELECT version, compatible, token, erased, folded, floor FROM dut_store"
+_READ = "SELECT version, compatible, token, erased, folded FROM dut_store"
 _BEGIN = {True: "BEGIN IMMEDIATE", False: "BEGIN"}
 _LOCK = 7_223_411_905_144_307  # of PostgreSQL's advisory locks; any number of ours
 
@@ -48,7 +48,6 @@ class State:
     token: str
     erased: int
     folded: int
-    floor: int
     inbox: bool = False  # there is a table of version 1
 
     def same_labels(self, other: State) -> bool:
@@ -147,7 +146,6 @@ class Migrations:
                 token=uuid.uuid4().hex,
                 erased=0,
                 folded=0,
-                floor=-(1 << 62),
             )
         )
 
@@ -172,9 +170,11 @@ class Migrations:
             raise self._too_new(version)
         if tables and not (version == 1 and {"event", "dut_meta"} <= tables):
             raise SchemaError(f"{self._place} is a database with other tables; give the events a file of their own")
-        if not tables:
-            connection.exec_driver_sql("PRAGMA auto_vacuum = INCREMENTAL")  # space can be given back
-        self._write_ahead(connection)
+        # By a connection of its own: one that began a transaction on the empty file has settled what the file is like.
+        with connection.engine.connect() as fresh:
+            if not tables:
+                fresh.exec_driver_sql("PRAGMA auto_vacuum = INCREMENTAL")  # space can be given back
+            self._write_ahead(fresh)
         connection.exec_driver_sql("BEGIN IMMEDIATE")
         if not self._exists(connection):  # no other process was faster
             self._create_tables(connection)

@@ -61,6 +61,21 @@ def unpack_table(part: bytes) -> list[array[int]]:
     return columns
 
 
+def sum_of(part: bytes, number: int) -> int:
+    """The sum of one column of a table, without a look at the others; the keys are column 0."""
+    place = 0
+    for _ in range(number):
+        if place >= len(part):
+            return 0
+        place += 5 + _COUNT.unpack_from(part, place + 1)[0]
+    (length,) = _COUNT.unpack_from(part, place + 1)
+    column = array(chr(part[place]))
+    column.frombytes(part[place + 5 : place + 5 + length])
+    if _SWAP:
+        column.byteswap()
+    return sum(column)
+
+
 def pack_sets(sets: Mapping[int, Iterable[int]]) -> bytes:
     """Sets of numbers of at least 0, by key."""
     keys = sorted(key for key, own in sets.items() if own)

@@ -27,6 +27,7 @@ from .labels import driver_insert
 from .metrics import SqlMetrics
 from .migrations import take, waiting
 from .packing import count_bits
+from .recounting import recount, void_quarters
 from .rollups import Rollups
 from .rows import Row
 from .texts import to_microseconds
@@ -147,9 +148,9 @@ class SqlTrackerRepository(SqlMetrics):
         check_range(start, end)
         check_limit(limit)
         conditions = primitives.views(start, end, automated)
-        if not self._folded():
-            return self._rows(conditions, limit)
-        with self._rollups(Filters(automated=automated)) as rollups:  # one snapshot for both
+        with self._counts(Filters(automated=automated)) as rollups:  # one snapshot for both
+            if rollups is None:
+                return self._rows(conditions, limit)
             count = rollups.views(rollups.range_of(start, end))
             conditions.append(schema.event.c.seq <= rollups.folded)
             query = primitives.newest(conditions, limit)
@@ -181,9 +182,9 @@ class SqlTrackerRepository(SqlMetrics):
         self, start: datetime | None = None, end: datetime | None = None, *, automated: bool | None = None
     ) -> int:
         conditions = primitives.views(start, end, automated)
-        if not self._folded():
-            return self._distinct("who", conditions)
-        with self._rollups(Filters(automated=automated)) as rollups:
+        with self._counts(Filters(automated=automated)) as rollups:
+            if rollups is None:
+                return self._distinct("who", conditions)
             return count_bits(rollups.cores([rollups.range_of(start, end)])[0].bits[2])
 
     def get_user_count_by_path(
@@ -268,15 +269,16 @@ class SqlTrackerRepository(SqlMetrics):
         check_moment("before", before)
         moment = to_microseconds(before)
         deleted = 0
+        with self._read():  # version 1's, too
+            pass
         while True:
-            with self._connections.writer() as process, self._connections.write(process) as (connection, _):
-                count = deleting.delete_before(connection, moment)
-                if count:
-                    deleting.uncount(connection)
+            with self._connections.writer() as process, self._connections.write(process) as (connection, memory):
+                count, more = deleting.delete_before(connection, memory, moment)
             deleted += count
-            if count < deleting.AT_ONCE:
+            if not more:
                 break
         if deleted:
+            self.maintain()
             self._give_back()
         return deleted
 
@@ -290,15 +292,14 @@ class SqlTrackerRepository(SqlMetrics):
         while True:
             with self._connections.writer() as process, self._connections.write(process) as (connection, memory):
                 number = memory.labels.look_up(connection, [key]).get(key)
-                count, found = (0, set()) if number is None else deleting.delete_user(connection, number)
-                if count:
-                    deleting.uncount(connection)
+                count, found = (0, set()) if number is None else deleting.delete_user(connection, memory, number)
                 labels |= found
                 deleted += count
                 if count < deleting.AT_ONCE:
                     deleting.delete_labels(connection, labels)
                     break
         if deleted:
+            self.maintain()
             self._give_back()
         return deleted
 
@@ -335,30 +336,40 @@ class SqlTrackerRepository(SqlMetrics):
         while self._fold():
             pass
 
-    def _folded(self) -> bool:
-        """The roll-ups are up to date, or could be brought there: not while somebody writes for long."""
-        try:
-            with self._read() as (connection, memory):
-                if not is_due(connection, memory, 1):
-                    return True
-            self.maintain()
-        except UnavailableError:
-            return False
-        return True
-
     def _fold(self) -> bool:
         """Some events are folded, or some days added up; false where nothing is left to do."""
         with self._connections.writer() as process, self._connections.write(process) as (connection, memory):
-            return Folding(connection, memory).run() or add_up_days(connection)
+            return Folding(connection, memory).run() or recount(connection, memory) or add_up_days(connection)
 
     @contextlib.contextmanager
     def _rollups(self, filters: Filters) -> Iterator[Rollups]:
         with self._read() as (connection, memory):  # moves version 1's events, too
-            due = is_due(connection, memory, 1)
-        if due:
-            self.maintain()
+            if not self._behind(connection, memory):
+                yield Rollups(connection, memory, filters)
+                return
+        self.maintain()
         with self._connections.read() as (connection, memory):
             yield Rollups(connection, memory, filters)
+
+    @contextlib.contextmanager
+    def _counts(self, filters: Filters) -> Iterator[Rollups | None]:
+        """`_rollups`, or None while they cannot be brought up to date: somebody writes for long."""
+        with self._read() as (connection, memory):
+            if not self._behind(connection, memory):
+                yield Rollups(connection, memory, filters)
+                return
+        try:
+            self.maintain()
+        except UnavailableError:
+            yield None
+            return
+        with self._connections.read() as (connection, memory):
+            yield Rollups(connection, memory, filters)
+
+    @staticmethod
+    def _behind(connection: sa.Connection, memory: Memory) -> bool:
+        """There is something to fold or to count again."""
+        return is_due(connection, memory, 1) or bool(void_quarters(connection))
 
     @contextlib.contextmanager
     def _read(self) -> Iterator[tuple[sa.Connection, Memory]]:

@@ -14,9 +14,10 @@ import sqlalchemy as sa
 
 from ...metrics.filters import Filters
 from . import schema
-from .cells import BY_DAY, CORE, DAY, HOUR, INTERACTIONS, QUARTER, VIEWS, Core, Detail, Totals
+from .cells import BY_DAY, CORE, DAY, HOUR, INTERACTIONS, QUARTER, TOTALS, VIEWS, Core, Detail, Totals
 from .connections import Memory
-from .folding import (
+from .recounting import void_quarters
+from .stays import (
     ACTIVE,
     ACTOR,
     AUTOMATED,
@@ -85,7 +86,7 @@ class Rollups:
 
     def views(self, whole: Range) -> int:
         """How many page views there are."""
-        return self._collected([whole], Totals, HOUR, (CORE,))[0].totals[VIEWS]
+        return self._collected([whole], Totals, HOUR, (TOTALS,))[0].totals[VIEWS]
 
     def detail(self, whole: Range, sections: Sequence[int]) -> Detail:
         """Some sections of a range."""
@@ -98,6 +99,7 @@ class Rollups:
         if not self.segments:
             return found
         changed = set(self.connection.execute(sa.select(schema.day.c.day)).scalars())
+        void = void_quarters(self.connection)
         days: dict[int, int] = {}  # to the number of the range
         parts: dict[int, int] = {}
         raw: list[tuple[int, Range]] = []
@@ -107,7 +109,7 @@ class Rollups:
                     days[day] = number
                     continue
                 for part, inner in _pieces(*piece, length):
-                    if inner[1] - inner[0] == length:
+                    if inner[1] - inner[0] == length and inner[0] // QUARTER not in void:
                         parts[part] = number
                     else:
                         raw.append((number, inner))
@@ -115,7 +117,11 @@ class Rollups:
             for row in self._packed([section + base for section in sections], wanted):
                 found[wanted[row.period]].merge(row.section - base, bytes(row.packed))
         for number, piece in raw:
-            self._add_raw(found[number], piece)
+            cell = found[number]
+            if isinstance(cell, Totals):
+                cell.totals[VIEWS] += self._views_in(piece)
+            else:
+                self._add_raw(cell, piece)
         return found
 
     def _packed(self, sections: Sequence[int], wanted: dict[int, int]) -> Iterator[Any]:
@@ -126,6 +132,21 @@ class Rollups:
                 table.c.section.in_(sections), table.c.period.between(first, last), table.c.segment.in_(self.segments)
             )
             yield from self.connection.execute(query).all()
+
+    def _views_in(self, piece: Range) -> int:
+        event = schema.event.c
+        query = sa.select(sa.func.count()).where(
+            event.ts >= piece[0],
+            event.ts < piece[1],
+            event.seq <= self.folded,
+            event.kind == schema.VIEW,
+            *self.conditions(),
+        )
+        if self.filters.app is not None:
+            contexts = self.memory.contexts(self.connection).items()
+            own = [number for number, one in contexts if one.values["app_name"] == self.filters.app]
+            query = query.where(event.context.in_(own))
+        return int(self.connection.execute(query).scalar_one())
 
     def _add_raw(self, cell: Core | Detail, piece: Range) -> None:
         """Count the events of a range that is no whole hour."""

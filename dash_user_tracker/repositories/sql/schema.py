@@ -69,7 +69,6 @@ store = _table(
     sa.Column("token", sa.String(32), nullable=False),  # of this store; numbers of labels mean nothing in another
     sa.Column("erased", sa.Integer, nullable=False),  # counts erasures of labels, after which kept numbers are void
     sa.Column("folded", _BIG, nullable=False),  # the watermark: rows up to this seq are in the roll-ups
-    sa.Column("floor", _BIG, nullable=False),  # microseconds; events before were purged
 )
 
 label = _table(
@@ -137,6 +136,9 @@ visit = _table(
 
 #: Days whose hours changed since they were added up.
 day = _table("dut_day", sa.Column("day", sa.Integer, primary_key=True, autoincrement=False))
+
+#: Quarters of a day (since 1970) that lost events: what was counted of them is void until it is counted again.
+void = _table("dut_void", sa.Column("quarter", sa.Integer, primary_key=True, autoincrement=False))
 
 #: What was counted up to `store.folded`: for each *period* (hours or days since 1970) and segment one packed table of
 #: each section, see `rollups`.

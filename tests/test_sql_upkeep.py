@@ -1,0 +1,248 @@
+"""A store that is copied, purged, folded and killed while many use it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from contract import T0, view
+from metrics_strategies import assert_same
+
+from dash_user_tracker.errors import TrackerError
+from dash_user_tracker.events import Event
+from dash_user_tracker.repositories.memory import MemoryTrackerRepository
+from dash_user_tracker.repositories.sql import SqlTrackerRepository
+from dash_user_tracker.repositories.sql import repository as module
+from dash_user_tracker.repositories.sql.folding import is_due
+
+ROOT = Path(__file__).resolve().parent.parent
+
+needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "usage.db"
+
+
+@pytest.fixture
+def repository(file: Path) -> Iterator[SqlTrackerRepository]:
+    repository = SqlTrackerRepository(f"sqlite:///{file}")
+    yield repository
+    repository.close()
+
+
+@pytest.fixture
+def folds_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever saves folds when 40 events have gathered."""
+    monkeypatch.setattr(module, "is_due", lambda connection, memory, least=40: is_due(connection, memory, least))
+
+
+def batch(name: str, number: int, size: int = 10) -> list[Event]:
+    return [view(f"/{n % 7}", name, at=number * 600 + n * 30.0) for n in range(size)]
+
+
+def assert_exact(file: Path, repository: SqlTrackerRepository) -> None:
+    """The file is sound, and the roll-ups say what the events say."""
+    connection = sqlite3.connect(str(file))
+    assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+    connection.close()
+    events = repository.get_events(limit=None)[::-1]
+    reference = MemoryTrackerRepository(max_events=max(len(events), 1))
+    reference.save_events(events)
+    assert repository.get_page_views(limit=0)["count"] == len(events)
+    assert_same(reference.get_summary(), repository.get_summary())
+    for dimension in ("page", "user"):
+        assert_same(reference.get_breakdown(dimension), repository.get_breakdown(dimension))
+
+
+def in_children(count: int, work: Callable[[int], None]) -> list[int]:
+    """Forks; the children wait until all are there."""
+    wait, go = os.pipe()
+    children = []
+    for number in range(count):
+        pid = os.fork()
+        if pid == 0:
+            code = 1
+            try:
+                os.read(wait, 1)
+                work(number)
+                code = 0
+            finally:
+                os._exit(code)
+        children.append(pid)
+    os.write(go, b"x" * count)
+    os.close(wait)
+    os.close(go)
+    return children
+
+
+def ended_well(children: list[int]) -> bool:
+    return [os.waitpid(child, 0)[1] for child in children] == [0] * len(children)
+
+
+def test_a_backup_is_whole_while_others_write(file: Path, repository: SqlTrackerRepository, tmp_path: Path) -> None:
+    before = batch("ada", 0, 500)
+    repository.save_events(before)
+    repository.maintain()
+    done = threading.Event()
+    failures: list[TrackerError] = []
+
+    def write() -> None:
+        number = 1
+        while not done.is_set():
+            try:
+                repository.save_events(batch("bob", number))
+            except TrackerError as error:
+                failures.append(error)
+                return
+            number += 1
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    for number in range(3):
+        repository.backup(tmp_path / f"copy{number}.db")
+    done.set()
+    writer.join(60)
+    assert not failures
+    for number in range(3):
+        copy = SqlTrackerRepository(f"sqlite:///{tmp_path}/copy{number}.db")
+        assert {event.id for event in before} <= {event.id for event in copy.get_events(limit=None)}
+        assert_exact(tmp_path / f"copy{number}.db", copy)
+
+
+def test_a_purge_gives_the_space_back_and_leaves_right_numbers(file: Path, repository: SqlTrackerRepository) -> None:
+    repository.save_events(
+        [view(f"/{n % 5}", f"u{n % 9}", at=n * 60.0, properties={"x": "y" * 200}) for n in range(6000)]
+    )
+    repository.maintain()
+    before = file.stat().st_size
+    assert repository.purge(T0 + timedelta(minutes=5400)) == 5400
+    assert file.stat().st_size < before / 3
+    assert_exact(file, repository)
+
+
+@needs_fork
+def test_nobody_meets_a_locked_file_under_a_reader_that_never_stops_and_four_writers(
+    file: Path, repository: SqlTrackerRepository, folds_often: None
+) -> None:
+    def work(name: int) -> None:
+        for number in range(15):
+            repository.save_events(batch(f"u{name}", number))
+
+    children = in_children(4, work)
+    running = set(children)
+    codes = []
+    while running:
+        repository.get_summary()
+        repository.get_page_views(limit=10)
+        for child in list(running):
+            pid, code = os.waitpid(child, os.WNOHANG)
+            if pid:
+                running.remove(child)
+                codes.append(code)
+    assert codes == [0] * 4
+    assert repository.get_page_views(limit=0)["count"] == 4 * 15 * 10
+    assert_exact(file, repository)
+
+
+@needs_fork
+def test_sixteen_processes_that_write_and_fold_count_each_event_once(
+    file: Path, repository: SqlTrackerRepository, folds_often: None
+) -> None:
+    def work(name: int) -> None:
+        for number in range(4):
+            repository.save_events(batch(f"u{name}", number))
+
+    assert ended_well(in_children(16, work))
+    assert repository.get_page_views(limit=0)["count"] == 16 * 4 * 10
+    assert_exact(file, repository)
+
+
+_FOLDER = """
+import sys
+from datetime import datetime, timedelta, timezone
+from dash_user_tracker.events import Event
+from dash_user_tracker.repositories.sql import SqlTrackerRepository
+
+repository = SqlTrackerRepository(sys.argv[1])
+begin = datetime(2025, 3, 1, tzinfo=timezone.utc) + timedelta(hours=int(sys.argv[2]))
+number, minute = 0, timedelta(minutes=1)
+while True:
+    repository.save_events([
+        Event.new("page_view", {"path": f"/{n % 5}", "user_id": f"u{n % 3}"}, timestamp=begin + n * minute)
+        for n in range(number, number + 40)
+    ])
+    print("saved", flush=True)
+    repository.maintain()
+    number += 37
+"""
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs SIGKILL")
+def test_writers_killed_while_they_fold_leave_a_sound_file_and_right_numbers(
+    file: Path, repository: SqlTrackerRepository
+) -> None:
+    for round_ in range(3):
+        writers = [
+            subprocess.Popen(
+                [sys.executable, "-c", _FOLDER, f"sqlite:///{file}", str(hours * 3)], cwd=ROOT, stdout=subprocess.PIPE
+            )
+            for hours in range(2)
+        ]
+        for writer in writers:
+            for _ in range(2 + round_):
+                assert writer.stdout.readline() == b"saved\n"
+            writer.kill()  # it folds, or waits for its turn to
+            writer.communicate()
+        assert_exact(file, repository)
+
+
+@needs_fork
+def test_a_connection_kept_open_does_not_cross_forks_under_load(file: Path, repository: SqlTrackerRepository) -> None:
+    repository.keep_open()
+    between_saves, done = threading.Lock(), threading.Event()
+    saved = 0
+
+    def write() -> None:
+        nonlocal saved
+        while not done.is_set():
+            with between_saves:
+                repository.save_events(batch("ada", saved))
+                saved += 1
+
+    writer = threading.Thread(target=write)
+    writer.start()
+
+    def work() -> None:
+        for number in range(3):
+            repository.save_events(batch("child", number))
+        assert repository.get_page_views_by_user("child")["count"] >= 30
+
+    children = []
+    for _ in range(6):
+        with between_saves:  # as a tracker, which waits for a save that is going on
+            repository.before_fork()
+            pid = os.fork()
+        if pid == 0:
+            code = 1
+            try:
+                work()
+                code = 0
+            finally:
+                os._exit(code)
+        children.append(pid)
+    well = ended_well(children)
+    done.set()
+    writer.join(60)
+    assert well
+    assert repository.get_page_views(limit=0)["count"] == saved * 10 + 6 * 30
+    assert_exact(file, repository)
