@@ -368,6 +368,28 @@ def test_closing_from_the_worker_itself_is_no_deadlock(make: Any) -> None:
 # -- close -------------------------------------------------------------------------------
 
 
+def test_the_worker_is_known_before_it_runs(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may close the delivery before its start has returned, and would wait for itself."""
+    done = threading.Event()
+
+    class Closing(Batches):
+        def save_events(self, events: Sequence[Event]) -> None:
+            one.close(60)
+            super().save_events(events)
+            done.set()
+
+    start = threading.Thread.start
+
+    def start_slowly(self: threading.Thread) -> None:
+        start(self)
+        assert done.wait(20)
+
+    monkeypatch.setattr(threading.Thread, "start", start_slowly)
+    one = make(Closing(), interval=0.001)
+    one.put(1)
+    assert done.is_set()
+
+
 def test_closing_delivers_what_is_queued_and_ends_the_worker(make: Any) -> None:
     repository = Batches()
     one = make(repository, batch_size=10, interval=FOREVER)

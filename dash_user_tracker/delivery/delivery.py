@@ -181,7 +181,7 @@ class Delivery(Generic[Item]):
             self._reader.spool(process, max(0.0, deadline - time.monotonic()))
             process.spool_wake.set()
         process.wake.set()
-        if thread is not None and thread is not threading.current_thread():
+        if thread is not None and working and thread is not threading.current_thread():
             thread.join(max(0.0, deadline - time.monotonic()))
         if thread is None or not thread.is_alive():
             # What the worker's last attempt could not deliver is not tried again: that may take long.
@@ -281,10 +281,15 @@ class Delivery(Generic[Item]):
                     )
             if process.spool is not None and (process.spool_thread is None or not process.spool_thread.is_alive()):
                 process.spool_thread = self._thread(self._work_on_spool, process)
+                process.spool_thread.start()
             if process.thread is None or not process.thread.is_alive():
+                # Known before it runs: it may close the delivery, and must not wait for itself.
                 process.thread = self._thread(self._work, process)
+                process.thread.start()
             process.enough = self._batch_size if process.spool is None else 0
         except RuntimeError as error:  # no more threads, or the interpreter is ending: deliver inline later
+            if process.thread is not None and not process.thread.is_alive():
+                process.thread = None
             process.start_after = time.monotonic() + self._interval
             process.last_error = f"{type(error).__name__}: {error}"
             return False
@@ -293,9 +298,7 @@ class Delivery(Generic[Item]):
         return True
 
     def _thread(self, work: Callable[[Process[Item]], None], process: Process[Item]) -> threading.Thread:
-        thread = threading.Thread(target=work, args=(process,), name="dash-user-tracker", daemon=True)
-        thread.start()
-        return thread
+        return threading.Thread(target=work, args=(process,), name="dash-user-tracker", daemon=True)
 
     def _mind_the_end(self) -> None:
         atexit.register(self._at_exit)
