@@ -13,17 +13,17 @@ import attrs
 import sqlalchemy as sa
 
 from . import recounting, schema
-from .cells import QUARTER
 from .connections import Memory
 from .labels import driver_insert
 from .schema import event, label, visit
+from .sections import QUARTER
 from .stays import INTERACTION_GAP, Stay, chunks, first_actions, known_visits, visits_from
 
 #: Events that one transaction deletes: others wait for it.
 AT_ONCE = 2000
 
 #: Columns of labels that may say who somebody is.
-_PERSONAL = {"who": schema.WHO, "person": schema.PERSON, "client": schema.CLIENT, "visitor": schema.VISITOR}
+_PERSONAL = {"actor": schema.WHO, "person": schema.PERSON, "client": schema.CLIENT, "visitor": schema.VISITOR}
 
 #: A row of an event that is an action the page script numbered.
 _IS_ACTION = sa.and_(
@@ -60,7 +60,7 @@ def delete_user(connection: sa.Connection, memory: Memory, number: int) -> tuple
     columns = [event.c[name] for name in _PERSONAL]
     found = connection.execute(
         sa.select(event.c.seq, event.c.ts, *columns)
-        .where(event.c.actor == number, event.c.who == number)
+        .where(event.c.actor == number)
         .order_by(event.c.ts, event.c.seq)
         .limit(AT_ONCE)
     ).all()
@@ -91,8 +91,6 @@ def delete_labels(connection: sa.Connection, labels: set[tuple[str, int]]) -> No
     """Delete those of the personal *labels* that no event has any more."""
     gone = False
     for name, number in labels:
-        if name == "who" and number == schema.ANONYMOUS_ID:
-            continue
         used = sa.select(event.c.seq).where(event.c[name] == number).limit(1)
         if connection.execute(used).first() is None:
             connection.execute(label.delete().where(label.c.kind == _PERSONAL[name], label.c.id == number))
