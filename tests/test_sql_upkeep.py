@@ -21,7 +21,8 @@ from dash_user_tracker.events import Event
 from dash_user_tracker.repositories.memory import MemoryTrackerRepository
 from dash_user_tracker.repositories.sql import SqlTrackerRepository
 from dash_user_tracker.repositories.sql import repository as module
-from dash_user_tracker.repositories.sql.folding import is_due
+from dash_user_tracker.repositories.sql.folding import Folding, is_due
+from dash_user_tracker.repositories.sql.migrations import Migrations
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -127,6 +128,90 @@ def test_a_purge_gives_the_space_back_and_leaves_right_numbers(file: Path, repos
     before = file.stat().st_size
     assert repository.purge(T0 + timedelta(minutes=5400)) == 5400
     assert file.stat().st_size < before / 3
+    assert_exact(file, repository)
+
+
+# -- threads, and files that change under them -----------------------------------------------
+
+
+def test_a_question_counts_what_it_sees_whatever_other_threads_have_seen_since(
+    file: Path, repository: SqlTrackerRepository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    repository.save_events(batch("ada", 0))
+    is_behind = repository._behind
+    answers: list[int] = []
+
+    def others_go_on(connection, memory):  # type: ignore[no-untyped-def]
+        if threading.current_thread() is threading.main_thread() and not answers:
+            other = threading.Thread(target=count_more)
+            other.start()
+            other.join(60)
+        return is_behind(connection, memory)
+
+    def count_more() -> None:
+        repository.save_events(batch("bob", 1))
+        answers.append(repository.get_page_views(limit=0)["count"])
+
+    monkeypatch.setattr(repository, "_behind", others_go_on)
+    assert repository.get_page_views(limit=0)["count"] == 20
+    assert answers == [20]
+    assert_exact(file, repository)
+
+
+def test_a_question_that_begins_slowly_does_not_let_events_be_counted_twice(
+    file: Path, repository: SqlTrackerRepository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a thread saw of the watermark long ago is nothing to the one that counts now."""
+    hours = [event for number in range(60) for event in batch("ada", number)]
+    repository.save_events(hours)
+    begin, run = Migrations.begin, Folding.run
+    looked, may_go_on, began = threading.Event(), threading.Event(), threading.Event()
+
+    def begins_slowly(self, connection, **options):  # type: ignore[no-untyped-def]
+        state = begin(self, connection, **options)
+        if threading.current_thread() is slow and not began.is_set():
+            looked.set()
+            may_go_on.wait(60)
+        return state
+
+    def ask() -> None:
+        with repository._connections.read():
+            began.set()
+
+    def runs_when_the_slow_one_began(self):  # type: ignore[no-untyped-def]
+        may_go_on.set()
+        assert began.wait(60)
+        return run(self)
+
+    slow = threading.Thread(target=ask)
+    monkeypatch.setattr(Migrations, "begin", begins_slowly)
+    slow.start()
+    assert looked.wait(60)
+    repository.maintain()
+    repository.save_events(batch("bob", 1))
+    monkeypatch.setattr(Folding, "run", runs_when_the_slow_one_began)
+    repository.maintain()
+    slow.join(60)
+    assert repository.get_summary().views == 610
+    assert_exact(file, repository)
+
+
+def test_a_backup_may_be_put_in_the_place_of_the_store_under_an_app_that_goes_on(
+    file: Path, repository: SqlTrackerRepository, tmp_path: Path
+) -> None:
+    """The backup does not know the texts that came after it: their numbers mean others there."""
+    app = SqlTrackerRepository(f"sqlite:///{file}")
+    app.save_events(batch("ada", 0))
+    repository.backup(tmp_path / "copy.db")
+    app.save_events([view("/later", "later", at=6000.0)])
+    os.replace(tmp_path / "copy.db", file)
+    other = SqlTrackerRepository(f"sqlite:///{file}")
+    other.save_events([view("/other", "other", at=7000.0)])
+    app.save_events([view("/later", "later", at=8000.0)])
+    repository.save_events([view("/other", "later", at=9000.0)])
+    found = {(row["path"], row["user_id"]) for row in repository.get_page_views(limit=None)["data"]}
+    assert found >= {("/other", "other"), ("/later", "later"), ("/other", "later")}
+    assert repository.get_page_views(limit=0)["count"] == 13
     assert_exact(file, repository)
 
 

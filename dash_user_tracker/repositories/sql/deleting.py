@@ -103,7 +103,6 @@ def delete_labels(connection: sa.Connection, labels: set[tuple[str, int]]) -> No
 
 def _lower_watermark(connection: sa.Connection, memory: Memory) -> None:
     """The numbers of the last events are given again: what gets them is not in the roll-ups."""
-    assert memory.state is not None
     last = connection.execute(sa.select(sa.func.max(event.c.seq))).scalar_one() or 0
     if last < memory.state.folded:
         connection.execute(schema.store.update().values(folded=last))
@@ -112,7 +111,6 @@ def _lower_watermark(connection: sa.Connection, memory: Memory) -> None:
 
 def _remake(connection: sa.Connection, memory: Memory, cut: Iterable[Stay], bound: tuple[int, int]) -> set[int]:
     """Make the visits again of which events are left after *bound*; the quarters of a day that they are in."""
-    assert memory.state is not None
     void: set[int] = set()
     rows: list[Sequence[Any]] = []
     for stream in {(stay.actor, stay.segment) for stay in cut}:
@@ -135,6 +133,5 @@ def _actions(connection: sa.Connection, conditions: Sequence[sa.ColumnElement[bo
 
 def _moved(connection: sa.Connection, memory: Memory, actions: set[tuple[bytes, int]]) -> set[int]:
     """The quarters of a day of what now is the first run of *actions* whose first run is gone."""
-    assert memory.state is not None
     found = first_actions(connection, {load for load, _ in actions}, memory.state.folded)
     return {row[1] // QUARTER for key, row in found.items() if key in actions}

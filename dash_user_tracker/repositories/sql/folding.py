@@ -54,7 +54,7 @@ DAYS_AT_ONCE = 2
 def is_due(connection: sa.Connection, memory: Memory, least: int = AT_ONCE) -> bool:
     """At least so many events have gathered: from `AT_ONCE` on, whoever saves folds some."""
     last = connection.exec_driver_sql("SELECT max(seq) FROM dut_event").scalar_one() or 0
-    return memory.state is not None and last - memory.state.folded >= least
+    return last - memory.state.folded >= least
 
 
 class Folding:
@@ -70,7 +70,6 @@ class Folding:
     def run(self) -> bool:
         """Fold the next events; false where none are left."""
         connection, state = self._connection, self._memory.state
-        assert state is not None
         low = state.folded
         high = connection.exec_driver_sql("SELECT max(seq) FROM dut_event").scalar_one() or 0
         if high <= low:

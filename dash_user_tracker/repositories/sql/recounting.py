@@ -90,7 +90,6 @@ def recount(connection: sa.Connection, memory: Memory) -> bool:
 
 def _counted(connection: sa.Connection, memory: Memory, quarter: int) -> list[tuple[int, int, int, bytes]]:
     """What there is to count in a quarter of a day, as rows of `schema.rollup`."""
-    assert memory.state is not None
     folded = memory.state.folded
     low, high = quarter * QUARTER, (quarter + 1) * QUARTER
     contexts = memory.contexts(connection)

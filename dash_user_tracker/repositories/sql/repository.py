@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
+import uuid
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any
@@ -97,13 +98,13 @@ class SqlTrackerRepository(SqlMetrics):
             return
         with self._connections.writer() as process:
             # Encoded before the transaction, so that other writers wait for the insertion alone.
-            encoder = process.memory.encoder
+            encoder = process.seen.known.encoder
             rows, unencodable = encoder.rows(events)
             with self._connections.write(process) as (connection, memory):
                 if memory.encoder is not encoder or encoder.missing:  # what was remembered is void, or not all
                     rows, unencodable = self._rows_of(connection, memory, events)
                 self._insert(connection, rows)
-                if memory.state is not None and memory.state.inbox:
+                if memory.state.inbox:
                     self._move(connection, memory)
                 waiting = is_due(connection, memory)
         if waiting:
@@ -330,6 +331,8 @@ class SqlTrackerRepository(SqlMetrics):
         with self._connections.alone() as connection, contextlib.closing(sqlite3.connect(target)) as copy:
             # In one step: a backup in several begins anew whenever another process writes.
             connection.connection.driver_connection.backup(copy)  # type: ignore[union-attr]
+            with copy:  # put in the place of the store, it has other labels than those that processes remember
+                copy.execute("UPDATE dut_store SET token = ?", (uuid.uuid4().hex,))
 
     def maintain(self) -> None:
         """Bring the roll-ups up to date. Whoever asks does it, and whoever saves now and then."""
@@ -374,7 +377,7 @@ class SqlTrackerRepository(SqlMetrics):
     @contextlib.contextmanager
     def _read(self) -> Iterator[tuple[sa.Connection, Memory]]:
         with self._connections.read() as (connection, memory):
-            if memory.state is None or not memory.state.inbox or not waiting(connection):
+            if not memory.state.inbox or not waiting(connection):
                 yield connection, memory
                 return
         while True:
