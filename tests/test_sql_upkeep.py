@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 
+import attrs
 import pytest
 from contract import T0, view
 from metrics_strategies import assert_same
@@ -19,7 +20,7 @@ from metrics_strategies import assert_same
 from dash_user_tracker.errors import TrackerError
 from dash_user_tracker.events import Event
 from dash_user_tracker.repositories.memory import MemoryTrackerRepository
-from dash_user_tracker.repositories.sql import SqlTrackerRepository
+from dash_user_tracker.repositories.sql import SqlTrackerRepository, deleting
 from dash_user_tracker.repositories.sql import repository as module
 from dash_user_tracker.repositories.sql.folding import Folding, is_due
 from dash_user_tracker.repositories.sql.migrations import Migrations
@@ -129,6 +130,134 @@ def test_a_purge_gives_the_space_back_and_leaves_right_numbers(file: Path, repos
     assert repository.purge(T0 + timedelta(minutes=5400)) == 5400
     assert file.stat().st_size < before / 3
     assert_exact(file, repository)
+
+
+# -- what is deleted -----------------------------------------------------------------------
+
+_ADA = {
+    "email": "ada@lovelace.example",
+    "full_name": "Ada Lovelace",
+    "group": "analytical engines",
+    "ip": "10.99.88.77",
+    "user_agent": "her own browser",
+    "visitor": "feedfacefeedface",
+    "referrer": "https://lovelace.example/",
+    "full_path": "/people/ada?secret=her-query",
+    "callback": "her:callback",
+    "output": "her-graph.figure",
+    "trigger": "her-control.value",
+    "error": {"type": "HerError", "where": "her.py:1"},
+    "further": "her-further-key",
+}
+_TRACES = [b"ada.lovelace", b"/people/ada", b"her-query", *(str(v).encode() for k, v in _ADA.items() if k != "error")]
+
+
+def traces_in(file: Path) -> dict[str, list[bytes]]:
+    """What the files of a store still hold of her."""
+    return {
+        each.name: found
+        for each in file.parent.iterdir()
+        if (found := [trace for trace in (*_TRACES, b"HerError", b"her.py") if trace in each.read_bytes()])
+    }
+
+
+def of_ada(number: int) -> list[Event]:
+    """Her events among those of others, who have some of her texts, too."""
+    hers = {"cause": "user", "outcome": "error", "status": 500, **_ADA}
+    return [
+        view("/people/ada", "ada.lovelace", at=number * 600.0, **_ADA),
+        attrs.evolve(view("/people/ada", "ada.lovelace", at=number * 600.0 + 1, **hers), event="callback"),
+        *batch("bob", number),
+    ]
+
+
+@pytest.mark.parametrize("keep_open", [False, True])
+def test_nothing_is_left_in_the_files_of_somebody_who_was_erased(
+    file: Path, repository: SqlTrackerRepository, folds_often: None, keep_open: bool
+) -> None:
+    writer = SqlTrackerRepository(f"sqlite:///{file}")  # an app that goes on
+    if keep_open:
+        writer.keep_open()
+    for number in range(40):
+        writer.save_events(of_ada(number))
+    assert traces_in(file)
+    assert repository.erase_user("ada.lovelace") == 80
+    assert traces_in(file) == {}
+    assert_exact(file, repository)
+    writer.save_events(batch("ada.lovelace", 41))  # the number of her label may be somebody else's by now
+    writer.save_events(batch("eve", 42))
+    assert {row["user_id"] for row in repository.get_page_views(limit=None)["data"]} == {"bob", "ada.lovelace", "eve"}
+    assert_exact(file, repository)
+    writer.close()
+
+
+def test_nothing_is_left_of_a_person_whose_erasure_was_killed_after_the_last_event(
+    file: Path, repository: SqlTrackerRepository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    repository.save_events(of_ada(0))
+    with monkeypatch.context() as killed:
+        killed.setattr(repository, "_clean_up", lambda: None)
+        assert repository.erase_user("ada.lovelace") == 2
+    assert repository.erase_user("ada.lovelace") == 0
+    assert traces_in(file) == {}
+
+
+def test_a_purge_leaves_no_texts_behind_that_only_old_events_had(file: Path, repository: SqlTrackerRepository) -> None:
+    repository.save_events([event for number in range(10) for event in of_ada(number)])
+    repository.save_events([view("/", "bob", at=90000.0, ip="10.99.88.77")])
+    repository.purge(T0 + timedelta(days=1))
+    assert traces_in(file) == {"usage.db": [b"10.99.88.77"]}
+    assert_exact(file, repository)
+
+
+def test_a_text_that_comes_back_while_it_is_being_forgotten_stays(
+    file: Path, repository: SqlTrackerRepository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    repository.save_events(of_ada(0))
+    other = SqlTrackerRepository(f"sqlite:///{file}")
+    other.save_event(view("/", "bob"))
+    look = deleting.unused_labels
+    looked = []
+
+    def looks_and_somebody_writes(connection):  # type: ignore[no-untyped-def]
+        found = look(connection)
+        if not looked:
+            other.save_events([view("/people/ada", "bob", at=7000.0, ip="10.99.88.77")])
+        looked.append(found)
+        return found
+
+    monkeypatch.setattr(deleting, "unused_labels", looks_and_somebody_writes)
+    repository.erase_user("ada.lovelace")
+    assert len(looked) == 1
+    assert other.get_page_views_by_path("/people/ada")["data"][0]["ip"] == "10.99.88.77"
+    assert b"her:callback" not in file.read_bytes()
+
+
+def test_what_was_deleted_meanwhile_is_looked_for_again(
+    file: Path, repository: SqlTrackerRepository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The last event goes while labels are looked for, and another one gets its number, and a label that was free."""
+    repository.save_events([*batch("bob", 0), *of_ada(1), view("/", "last", at=10**6)])
+    other = SqlTrackerRepository(f"sqlite:///{file}")
+    other.get_events()
+    look = deleting.unused_labels
+    looked = []
+
+    def looks_and_the_last_one_goes(connection):  # type: ignore[no-untyped-def]
+        found = look(connection)
+        looked.append(found)
+        if len(looked) == 1:
+            with monkeypatch.context() as not_again:
+                not_again.setattr(other, "_clean_up", lambda: None)
+                other.erase_user("last")
+            other.save_event(view("/people/ada", "bob", at=7000.0))
+        return found
+
+    monkeypatch.setattr(deleting, "unused_labels", looks_and_the_last_one_goes)
+    repository.erase_user("ada.lovelace")
+    assert len(looked) == 2
+    assert repository.get_page_views_by_path("/people/ada")["count"] == 1
+    assert [row["path"] for row in repository.get_page_views(limit=None)["data"]].count("/people/ada") == 1
 
 
 # -- threads, and files that change under them -----------------------------------------------

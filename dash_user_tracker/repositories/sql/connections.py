@@ -12,6 +12,7 @@ import contextlib
 import os
 import sqlite3
 import threading
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -27,6 +28,10 @@ from .migrations import Migrations, State
 from .rows import Context, Decoder, Encoder
 from .schema import CONTEXT, label
 from .texts import from_column
+
+#: How long, and how often, to try to empty a log that others use.
+_LOG_WAIT_MS = 200
+_LOG_ATTEMPTS = 25
 
 
 class Known:
@@ -283,9 +288,23 @@ def _engine(url: URL, dialect: str, busy_timeout: float, isolation_level: str) -
 def _configure_sqlite(connection: sqlite3.Connection, _record: object) -> None:
     connection.isolation_level = None  # transactions begin where we say so, and as we say
     connection.execute("PRAGMA synchronous = NORMAL")
+    connection.execute("PRAGMA secure_delete = ON")  # as some builds do unasked; what is deleted is overwritten
     connection.execute("PRAGMA temp_store = MEMORY")
     connection.execute("PRAGMA cache_size = -32768")
     connection.execute("PRAGMA wal_autocheckpoint = 4000")
+
+
+def empty_log(connection: sa.Connection) -> bool:
+    """Move a file's log into the file and cut it to nothing: what was deleted stays in either until then.
+
+    False where others read all the time, or write: the log is written over by and by then.
+    """
+    connection.exec_driver_sql(f"PRAGMA busy_timeout = {_LOG_WAIT_MS}")  # writers wait meanwhile
+    for _ in range(_LOG_ATTEMPTS):
+        if connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").first()[0] == 0:  # type: ignore[index]  # a row
+            return True
+        time.sleep(_LOG_WAIT_MS / 1000)
+    return False
 
 
 def _identity(file: str) -> tuple[int, int] | None:

@@ -1,7 +1,7 @@
 """Events out of the store, for good: in small transactions, each of which leaves right counts.
 
 Every transaction deletes the oldest of what is to go, makes the visits again that lost their beginning, and marks the
-periods whose counts are void.
+periods whose counts are void. Texts that no event has any more go last: who somebody was, and where.
 """
 
 from __future__ import annotations
@@ -22,8 +22,22 @@ from .stays import INTERACTION_GAP, Stay, chunks, first_actions, known_visits, v
 #: Events that one transaction deletes: others wait for it.
 AT_ONCE = 2000
 
-#: Columns of labels that may say who somebody is.
-_PERSONAL = {"who": schema.WHO, "person": schema.PERSON, "client": schema.CLIENT, "visitor": schema.VISITOR}
+#: Labels that one transaction deletes.
+LABELS_AT_ONCE = 5000
+
+#: Columns of labels that may say who somebody is, or what the person did: not what an app is called.
+_TELLING = {
+    "who": schema.WHO,
+    "person": schema.PERSON,
+    "client": schema.CLIENT,
+    "visitor": schema.VISITOR,
+    "page": schema.PAGE,
+    "path": schema.PAGE,
+    "referrer": schema.REFERRER,
+    "callback": schema.CALLBACK,
+    "control": schema.CONTROL,
+    "error": schema.ERROR,
+}
 
 #: A row of an event that is an action the page script numbered.
 _IS_ACTION = sa.and_(
@@ -55,18 +69,16 @@ def delete_before(connection: sa.Connection, memory: Memory, moment: int) -> tup
     return count, following is not None
 
 
-def delete_user(connection: sa.Connection, memory: Memory, number: int) -> tuple[int, set[tuple[str, int]]]:
-    """Delete some events of the user with a label; how many, and the personal labels that they had."""
-    columns = [event.c[name] for name in _PERSONAL]
+def delete_user(connection: sa.Connection, memory: Memory, number: int) -> int:
+    """Delete some events of the user with a label; how many."""
     found = connection.execute(
-        sa.select(event.c.seq, event.c.ts, *columns)
+        sa.select(event.c.seq, event.c.ts)
         .where(event.c.actor == number, event.c.who == number)
         .order_by(event.c.ts, event.c.seq)
         .limit(AT_ONCE)
     ).all()
     if not found:
-        return 0, set()
-    labels = {(name, value) for row in found for name, value in zip(_PERSONAL, row[2:]) if value is not None}
+        return 0
     bound: tuple[int, int] = (found[-1].ts, found[-1].seq)
     begun = [
         visit.c.actor == number,
@@ -84,21 +96,59 @@ def delete_user(connection: sa.Connection, memory: Memory, number: int) -> tuple
     void |= _remake(connection, memory, [stay for stay in gone if stay.t1 >= bound[0]], bound)
     void |= _moved(connection, memory, actions)
     recounting.mark_void(connection, void)
-    return len(found), labels
+    return len(found)
 
 
-def delete_labels(connection: sa.Connection, labels: set[tuple[str, int]]) -> None:
-    """Delete those of the personal *labels* that no event has any more."""
-    gone = False
-    for name, number in labels:
-        if name == "who" and number == schema.ANONYMOUS_ID:
-            continue
-        used = sa.select(event.c.seq).where(event.c[name] == number).limit(1)
-        if connection.execute(used).first() is None:
-            connection.execute(label.delete().where(label.c.kind == _PERSONAL[name], label.c.id == number))
-            gone = True
-    if gone:  # no process may use their numbers any more
+@attrs.frozen
+class Unused:
+    """Labels, each a kind and a number, that no event had at one moment; *last*: the last event then, by seq and id."""
+
+    labels: Sequence[tuple[int, int]]
+    last: tuple[int, bytes] | None
+
+
+def unused_labels(connection: sa.Connection) -> Unused:
+    """The labels that no event has. This reads all events: it is for a transaction that nobody waits for."""
+    last = connection.execute(sa.select(event.c.seq, event.c.id).order_by(event.c.seq.desc()).limit(1)).first()
+    used = _used(connection)
+    found = [
+        (kind, number)
+        for kind in sorted(used)
+        for number in connection.execute(sa.select(label.c.id).where(label.c.kind == kind)).scalars()
+        if number not in used[kind]
+    ]
+    return Unused(found, None if last is None else (last.seq, bytes(last.id)))
+
+
+def delete_labels(connection: sa.Connection, unused: Unused) -> bool:
+    """Delete the *unused* labels, but for those that events have got since; false where that cannot be told."""
+    since = 0
+    if unused.last is not None:
+        since = unused.last[0]
+        key = connection.execute(sa.select(event.c.id).where(event.c.seq == since)).scalar()
+        if key is None or bytes(key) != unused.last[1]:
+            return False  # it was deleted, and the numbers of events up to it may have been given again
+    used = _used(connection, event.c.seq > since)
+    by_kind: dict[int, list[int]] = {}
+    for kind, number in unused.labels:
+        if number not in used[kind]:
+            by_kind.setdefault(kind, []).append(number)
+    for kind, numbers in by_kind.items():
+        for own in chunks(numbers):
+            connection.execute(label.delete().where(label.c.kind == kind, label.c.id.in_(own)))
+    if by_kind:  # no process may use their numbers any more
         connection.execute(schema.store.update().values(erased=schema.store.c.erased + 1))
+    return True
+
+
+def _used(connection: sa.Connection, *conditions: sa.ColumnElement[bool]) -> dict[int, set[int]]:
+    """The numbers of labels that some events have, by kind."""
+    used: dict[int, set[int]] = {schema.WHO: {schema.ANONYMOUS_ID}}
+    for name, kind in _TELLING.items():
+        column = event.c[name]
+        query = sa.select(column).where(column.is_not(None), *conditions).distinct()
+        used.setdefault(kind, set()).update(connection.execute(query).scalars())
+    return used
 
 
 def _lower_watermark(connection: sa.Connection, memory: Memory) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
+import attrs
 import sqlalchemy as sa
 from sqlalchemy import URL
 
@@ -21,7 +22,7 @@ from ...metrics.records import is_selected, records_of
 from ..base import DEFAULT_LIMIT, check_limit, check_range
 from . import deleting, primitives, schema
 from .address import MYSQL, SQLITE, parse_address
-from .connections import Connections, Memory
+from .connections import Connections, Memory, empty_log
 from .files import check_file
 from .folding import Folding, add_up_days, is_due
 from .labels import driver_insert
@@ -267,47 +268,63 @@ class SqlTrackerRepository(SqlMetrics):
             after = page[-1][0]
 
     def purge(self, before: datetime) -> int:
+        return sum(self.purge_in_steps(before))
+
+    def purge_in_steps(self, before: datetime) -> Iterator[int]:
+        """`purge`, telling how many events each transaction has deleted; whoever stops listening stops it."""
         check_moment("before", before)
-        moment = to_microseconds(before)
-        deleted = 0
+        return self._purged(to_microseconds(before))
+
+    def _purged(self, moment: int) -> Iterator[int]:
         with self._read():  # version 1's, too
             pass
-        while True:
+        deleted, more = 0, True
+        while more:
             with self._connections.writer() as process, self._connections.write(process) as (connection, memory):
                 count, more = deleting.delete_before(connection, memory, moment)
-            deleted += count
-            if not more:
-                break
+            if count:
+                deleted += count
+                yield count
         if deleted:
-            self.maintain()
-            self._give_back()
-        return deleted
+            self._clean_up()
 
     def erase_user(self, user_id: str) -> int:
         check_person(user_id)
         key = (schema.WHO, user_id)
-        deleted = 0
-        labels: set[tuple[str, int]] = set()
+        deleted, count = 0, deleting.AT_ONCE
         with self._read():  # version 1's, too
             pass
-        while True:
+        while count == deleting.AT_ONCE:
             with self._connections.writer() as process, self._connections.write(process) as (connection, memory):
                 number = memory.labels.look_up(connection, [key]).get(key)
-                count, found = (0, set()) if number is None else deleting.delete_user(connection, memory, number)
-                labels |= found
-                deleted += count
-                if count < deleting.AT_ONCE:
-                    deleting.delete_labels(connection, labels)
-                    break
-        if deleted:
-            self.maintain()
-            self._give_back()
+                count = 0 if number is None else deleting.delete_user(connection, memory, number)
+            deleted += count
+        if number is not None:  # also where an erasure was killed after the last event
+            self._clean_up()
         return deleted
 
+    def _clean_up(self) -> None:
+        """Nothing is left of events that were deleted: no counts, no texts, and in a file no free space with them."""
+        self.maintain()
+        self._forget()
+        if self._connections.dialect == SQLITE:  # a server gives space back itself
+            self._give_back()
+
+    def _forget(self) -> None:
+        """Delete the texts that no event has any more."""
+        while True:
+            with self._connections.read() as (connection, _):
+                unused = deleting.unused_labels(connection)
+            for place in range(0, len(unused.labels), deleting.LABELS_AT_ONCE):
+                some = attrs.evolve(unused, labels=unused.labels[place : place + deleting.LABELS_AT_ONCE])
+                with self._connections.writer() as process, self._connections.write(process) as (connection, _):
+                    if not deleting.delete_labels(connection, some):
+                        break
+            else:
+                return
+
     def _give_back(self) -> None:
-        """Free pages go back to the disk, some at a time."""
-        if self._connections.dialect != SQLITE:
-            return  # a server does it itself
+        """Free pages go back to the disk, some at a time, and what was written into the log goes into the file."""
         with self._connections.alone() as connection:
             while connection.exec_driver_sql("PRAGMA freelist_count").scalar_one() > 0:
                 before = connection.exec_driver_sql("PRAGMA page_count").scalar_one()
@@ -315,7 +332,8 @@ class SqlTrackerRepository(SqlMetrics):
                 if freed.returns_rows:  # each page that is read from it is given back
                     freed.all()
                 if connection.exec_driver_sql("PRAGMA page_count").scalar_one() >= before:
-                    return  # a file that was not made for it
+                    break  # a file that was not made for it
+            empty_log(connection)
 
     def backup(self, file: str | os.PathLike[str]) -> None:
         """Copy the store, as it is at one moment, to a new *file*, while others write. SQLite only.
