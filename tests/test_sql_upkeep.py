@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import os
-import signal
 import sqlite3
-import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from datetime import timedelta
@@ -379,45 +376,6 @@ def test_sixteen_processes_that_write_and_fold_count_each_event_once(
     assert ended_well(in_children(16, work))
     assert repository.get_page_views(limit=0)["count"] == 16 * 4 * 10
     assert_exact(file, repository)
-
-
-_FOLDER = """
-import sys
-from datetime import datetime, timedelta, timezone
-from dash_user_tracker.events import Event
-from dash_user_tracker.repositories.sql import SqlTrackerRepository
-
-repository = SqlTrackerRepository(sys.argv[1])
-begin = datetime(2025, 3, 1, tzinfo=timezone.utc) + timedelta(hours=int(sys.argv[2]))
-number, minute = 0, timedelta(minutes=1)
-while True:
-    repository.save_events([
-        Event.new("page_view", {"path": f"/{n % 5}", "user_id": f"u{n % 3}"}, timestamp=begin + n * minute)
-        for n in range(number, number + 40)
-    ])
-    print("saved", flush=True)
-    repository.maintain()
-    number += 37
-"""
-
-
-@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs SIGKILL")
-def test_writers_killed_while_they_fold_leave_a_sound_file_and_right_numbers(
-    file: Path, repository: SqlTrackerRepository
-) -> None:
-    for round_ in range(3):
-        writers = [
-            subprocess.Popen(
-                [sys.executable, "-c", _FOLDER, f"sqlite:///{file}", str(hours * 3)], cwd=ROOT, stdout=subprocess.PIPE
-            )
-            for hours in range(2)
-        ]
-        for writer in writers:
-            for _ in range(2 + round_):
-                assert writer.stdout.readline() == b"saved\n"
-            writer.kill()  # it folds, or waits for its turn to
-            writer.communicate()
-        assert_exact(file, repository)
 
 
 @needs_fork

@@ -362,13 +362,24 @@ class SqlTrackerRepository(SqlMetrics):
         with self._connections.writer() as process, self._connections.write(process) as (connection, memory):
             return Folding(connection, memory).run() or recount(connection, memory) or add_up_days(connection)
 
+    def _catch_up(self, last: int) -> None:
+        """The events up to seq *last* are folded. What comes meanwhile is not waited for: others may write for ever."""
+        more = True
+        while more:
+            with self._connections.writer() as process, self._connections.write(process) as (connection, memory):
+                if memory.state.folded < last:
+                    more = Folding(connection, memory).run()
+                else:
+                    more = recount(connection, memory) or add_up_days(connection)
+
     @contextlib.contextmanager
     def _rollups(self, filters: Filters) -> Iterator[Rollups]:
         with self._read() as (connection, memory):  # moves version 1's events, too
-            if not self._behind(connection, memory):
+            last = self._behind(connection, memory)
+            if last is None:
                 yield Rollups(connection, memory, filters)
                 return
-        self.maintain()
+        self._catch_up(last)
         with self._connections.read() as (connection, memory):
             yield Rollups(connection, memory, filters)
 
@@ -376,11 +387,12 @@ class SqlTrackerRepository(SqlMetrics):
     def _counts(self, filters: Filters) -> Iterator[Rollups | None]:
         """`_rollups`, or None while they cannot be brought up to date: somebody writes for long."""
         with self._read() as (connection, memory):
-            if not self._behind(connection, memory):
+            last = self._behind(connection, memory)
+            if last is None:
                 yield Rollups(connection, memory, filters)
                 return
         try:
-            self.maintain()
+            self._catch_up(last)
         except UnavailableError:
             yield None
             return
@@ -388,9 +400,10 @@ class SqlTrackerRepository(SqlMetrics):
             yield Rollups(connection, memory, filters)
 
     @staticmethod
-    def _behind(connection: sa.Connection, memory: Memory) -> bool:
-        """There is something to fold or to count again."""
-        return is_due(connection, memory, 1) or bool(void_quarters(connection))
+    def _behind(connection: sa.Connection, memory: Memory) -> int | None:
+        """The last event by seq, where there is something to fold or to count again; None where there is not."""
+        last: int = connection.exec_driver_sql("SELECT max(seq) FROM dut_event").scalar_one() or 0
+        return last if last > memory.state.folded or void_quarters(connection) else None
 
     @contextlib.contextmanager
     def _read(self) -> Iterator[tuple[sa.Connection, Memory]]:
