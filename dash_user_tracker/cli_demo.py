@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NoReturn
 import click
 
 from .cli_options import parse_moment
-from .cli_work import Interruptions, Store, count_of, missing_extra, opened, progress
+from .cli_work import Interruptions, Store, count_of, missing_extra, opened, progress, told_in_a_line
 from .errors import TrackerError
 
 if TYPE_CHECKING:
@@ -126,8 +126,9 @@ def demo_data(
     if db == "-":
         from .codec import encode_event
 
-        for event in demo_events(plan):
-            click.echo(encode_event(event))
+        with told_in_a_line():
+            for event in demo_events(plan):
+                click.echo(encode_event(event))
         return
     with opened(db, api_key, create=True) as store:
         _fill(store, plan)
