@@ -7,16 +7,20 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
 from contract import EventsContract, RepositoryContract, view
+from hypothesis import HealthCheck, given, note, settings
 from metrics_contract import MetricsContract
+from metrics_strategies import Change, Question, assert_same, stories
 from sql_servers import SERVERS, database, empty
 
 from dash_user_tracker.errors import SchemaError, UnavailableError
 from dash_user_tracker.repositories.base import TrackerRepository
+from dash_user_tracker.repositories.memory import MemoryTrackerRepository
 from dash_user_tracker.repositories.sql import SqlTrackerRepository
 from dash_user_tracker.repositories.sql.address import parse_address
 from dash_user_tracker.repositories.sql.schema import metadata
@@ -57,6 +61,22 @@ class TestServerMetrics(MetricsContract):
         repository = SqlTrackerRepository(url)
         yield repository
         repository.close()
+
+
+@settings(deadline=None, max_examples=15, suppress_health_check=list(HealthCheck))
+@given(stories())
+def test_a_server_answers_what_the_memory_repository_does(
+    server: str, story: tuple[list[Change], list[tuple[int, Question]]]
+) -> None:
+    changes, asked = story
+    reference = MemoryTrackerRepository()
+    empty(server)
+    with closing(SqlTrackerRepository(server)) as repository:
+        for number, change in enumerate(changes, 1):
+            assert change.apply(repository) == change.apply(reference)
+            for _, question in (pair for pair in asked if pair[0] == number):
+                note(f"after {number} changes: {question}")
+                assert_same(question.ask(reference), question.ask(repository))
 
 
 _WRITER = """
