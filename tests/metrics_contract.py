@@ -6,6 +6,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
+import attrs
 import pytest
 from metrics_strategies import assert_same
 
@@ -746,6 +747,23 @@ class MetricsContract:
         assert (answer.visits, answer.people, answer.interactions) == (0, 0, 0)
         assert keys(repository.get_breakdown("page", metrics=["views"])) == [None]
         assert [row.callback for row in repository.get_callback_stats()] == [None]
+
+    def test_events_of_clocks_that_are_wrong_count_where_they_say(self, repository: TrackerRepository) -> None:
+        first, last = datetime.min.replace(tzinfo=timezone.utc), datetime.max.replace(tzinfo=timezone.utc)
+        moments = [first, moment(1970, 1, 1), T0, T0 - timedelta(hours=1), T0 + timedelta(minutes=1), last]
+        repository.save_events(
+            [attrs.evolve(view(path=f"/{number}"), timestamp=at) for number, at in enumerate(moments)]
+        )
+        assert [visit.started for visit in repository.get_visits()] == [last, T0, *sorted(moments)[2::-1]]
+        assert [row.visits for row in repository.get_journeys()] == [1] * 5
+        assert repository.get_summary(*DAY_OF_T0).views == 3
+        assert repository.get_active_users(T0 + timedelta(minutes=2)).now == 1
+        assert [event.timestamp for event in repository.export()] == sorted(moments)
+        found = repository.get_visit(repository.get_visits(limit=1)[0].id)
+        assert found is not None
+        assert found.visit.entry == "/5"
+        assert repository.purge(moment(1900, 1, 1)) == 1
+        assert repository.erase_user("ada") == 5
 
     def test_an_event_that_comes_again_counts_once(self, repository: TrackerRepository) -> None:
         events = [view(0), run(1), custom(2)]
