@@ -23,7 +23,7 @@ from metrics_strategies import assert_same
 from served import PLAIN, answers, ask, free_port, until
 from sql_servers import SERVERS, database
 
-from dash_user_tracker.errors import UnavailableError
+from dash_user_tracker.errors import ConfigurationError, UnavailableError
 from dash_user_tracker.events import Event
 from dash_user_tracker.repositories.memory import MemoryTrackerRepository
 from dash_user_tracker.repositories.sql import SqlTrackerRepository
@@ -179,6 +179,26 @@ def test_a_file_that_may_not_grow_loses_nothing(file: Path, repository: SqlTrack
     finally:
         sqlalchemy.event.remove(sqlalchemy.Engine, "connect", limit)
     assert assert_exact(repository, file) >= stored | {event.id for event in refused}
+
+
+def test_a_backup_that_does_not_fit_leaves_no_file_and_is_told(
+    small_disk: Path, file: Path, repository: SqlTrackerRepository
+) -> None:
+    repository.save_events(batch("ada", 0))
+    (small_disk / "ballast").write_bytes(b"x" * 12_500_000)
+    with pytest.raises(UnavailableError, match=r"no copy at .*/disk/copy\.db: (database or disk is full|disk I/O error)"):
+        repository.backup(small_disk / "copy.db")
+    assert [each.name for each in small_disk.iterdir()] == ["ballast"]
+
+
+def test_a_backup_is_as_readable_as_the_store_and_no_more(file: Path, repository: SqlTrackerRepository) -> None:
+    repository.save_events(batch("ada", 0))
+    file.chmod(0o600)
+    repository.backup(file.parent / "copy.db")
+    assert (file.parent / "copy.db").stat().st_mode & 0o777 == 0o600
+    with pytest.raises(ConfigurationError, match="file must not exist"):
+        repository.backup(file.parent / "copy.db")
+    assert_exact(SqlTrackerRepository(f"sqlite:///{file.parent}/copy.db"))
 
 
 # -- kills -----------------------------------------------------------------------------------

@@ -344,13 +344,25 @@ class SqlTrackerRepository(SqlMetrics):
             raise ConfigurationError("backup is for SQLite files; use the server's own tool (pg_dump, mariadb-dump)")
         target = os.path.abspath(file)
         check_file(target)
-        if os.path.exists(target):
-            raise ConfigurationError(f"file must not exist, got {target!r}")
-        with self._connections.alone() as connection, contextlib.closing(sqlite3.connect(target)) as copy:
-            # In one step: a backup in several begins anew whenever another process writes.
-            connection.connection.driver_connection.backup(copy)  # type: ignore[union-attr]
-            with copy:  # put in the place of the store, it has other labels than those that processes remember
-                copy.execute("UPDATE dut_store SET token = ?", (uuid.uuid4().hex,))
+        source = self._connections.file
+        mode = 0o666 if source is None or not os.path.exists(source) else os.stat(source).st_mode & 0o777
+        try:
+            os.close(os.open(target, os.O_CREAT | os.O_EXCL, mode))  # as readable as the store, and no more
+        except FileExistsError:
+            raise ConfigurationError(f"file must not exist, got {target!r}") from None
+        try:
+            with self._connections.alone() as connection, contextlib.closing(sqlite3.connect(target)) as copy:
+                # In one step: a backup in several begins anew whenever another process writes.
+                connection.connection.driver_connection.backup(copy)  # type: ignore[union-attr]
+                with copy:  # put in the place of the store, it has other labels than those that processes remember
+                    copy.execute("UPDATE dut_store SET token = ?", (uuid.uuid4().hex,))
+        except BaseException as error:
+            for name in (target, f"{target}-wal", f"{target}-shm", f"{target}-journal"):
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(name)
+            if isinstance(error, sqlite3.Error):
+                raise UnavailableError(f"no copy at {target}: {error}") from error
+            raise
 
     def maintain(self) -> None:
         """Bring the roll-ups up to date. Whoever asks does it, and whoever saves now and then."""
