@@ -122,7 +122,10 @@ def demo_data(
     moment = None if end is None else parse_moment(end)
     if moment is not None and moment.tzinfo is None:
         moment = moment.replace(tzinfo=timezone.utc)
-    plan = Plan.of(events=events, days=days, users=users, seed=seed, end=moment)
+    try:
+        plan = Plan.of(events=events, days=days, users=users, seed=seed, end=moment)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
     if db == "-":
         from .codec import encode_event
 

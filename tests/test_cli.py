@@ -313,6 +313,7 @@ def test_nothing_in_a_range_is_not_an_empty_store(tmp_path: Path) -> None:
             "years 1900 to 9000",
             id="far away",
         ),
+        pytest.param(["--db", "sqlite:///usage.db", "--user", ""], "--user: must not be empty", id="an unset variable"),
         pytest.param([], "--db", id="no database"),
     ],
 )
@@ -427,6 +428,11 @@ def test_demo_data_fills_a_store_once(tmp_path: Path) -> None:
 def test_demo_data_can_be_lines() -> None:
     result = run("demo-data", "--to", "-", "--events", "20", "--end", "2025-02-01")
     assert len([decode_event(line) for line in result.stdout.splitlines()]) == 20
+
+
+def test_demo_data_ends_in_times_that_a_calendar_holds() -> None:
+    result = run("demo-data", "--to", "-", "--events", "20", "--end", "0001-01-05")
+    assert (result.exit_code, "end must be in the years 1900 to 9000" in result.output) == (2, True)
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs Python on Linux")

@@ -186,7 +186,9 @@ def test_a_backup_that_does_not_fit_leaves_no_file_and_is_told(
 ) -> None:
     repository.save_events(batch("ada", 0))
     (small_disk / "ballast").write_bytes(b"x" * 12_500_000)
-    with pytest.raises(UnavailableError, match=r"no copy at .*/disk/copy\.db: (database or disk is full|disk I/O error)"):
+    with pytest.raises(
+        UnavailableError, match=r"no copy at .*/disk/copy\.db: (database or disk is full|disk I/O error)"
+    ):
         repository.backup(small_disk / "copy.db")
     assert [each.name for each in small_disk.iterdir()] == ["ballast"]
 
