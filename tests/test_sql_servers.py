@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import pytest
@@ -196,6 +196,17 @@ def test_a_newer_schema_is_refused_with_the_way_out(url: str, repository: Tracke
     engine.dispose()
     with pytest.raises(SchemaError, match=r"schema version 3, this .* knows 2.*pip install -U dash-user-tracker"):
         repository.save_event(view())
+
+
+def test_more_questions_at_once_than_connections_means_try_again(repository: SqlTrackerRepository) -> None:
+    pool = repository._connections.process().reading.pool
+    pool._timeout = 0.1
+    with ExitStack() as open_:
+        with pytest.raises(UnavailableError, match="too many questions at once"):
+            while True:
+                open_.enter_context(repository._connections.read())
+        assert pool.checkedout() >= 10
+    assert repository.get_page_count() == 0
 
 
 def test_a_server_that_does_not_answer_means_try_again(url: str) -> None:

@@ -238,6 +238,8 @@ class Connections:
             yield
         except sa.exc.DBAPIError as error:
             raise self._explanation(error) from error
+        except sa.exc.TimeoutError as error:
+            raise UnavailableError(f"{self.place}: too many questions at once, no connection got free") from error
 
     def _explanation(self, error: sa.exc.DBAPIError) -> TrackerError:
         reason = str(error.orig).strip() or type(error.orig).__name__
