@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -16,7 +16,10 @@ from .cli_work import Interruptions, Store, count_of, opened, progress
 from .metrics.filters import EVERYTHING, Filters
 from .metrics.periods import zone_of
 
-#: A purge is done in so many steps at most, each of a day at least, so that it can be watched and interrupted.
+if TYPE_CHECKING:
+    from .repositories.base import TrackerRepository
+
+#: A purge over HTTP is done in so many requests at most, each of a day at least: it can be watched and interrupted.
 STEPS = 50
 
 yes_option = click.option("--yes", "-y", is_flag=True, help="Do not ask.")
@@ -55,18 +58,21 @@ def purge(db: str, api_key: str | None, before: datetime | None, keep_days: int 
             click.echo(f"{store.name} has no events before {limit.isoformat()}.")
             return
         summary = store.repository.get_summary(None, limit, filters=EVERYTHING)
-        count = count_of(summary.views + summary.runs + summary.custom_events, "event")
-        _ask(f"Delete {count} from {oldest.timestamp.isoformat()} until {limit.isoformat()} in {store.name}?", yes)
+        expected = summary.views + summary.runs + summary.custom_events
+        since = oldest.timestamp.isoformat()
+        _ask(f"Delete {count_of(expected, 'event')} from {since} until {limit.isoformat()} in {store.name}?", yes)
         interruptions = Interruptions()
         deleted = 0
-        edges = _edges(oldest.timestamp, limit)
+        steps = iter(_steps(store.repository, oldest.timestamp, limit))
         advice = "What is deleted stays deleted; run the same command again for the rest."
         watched = interruptions.watched(lambda: f"{count_of(deleted, 'event')} deleted. {advice}")
-        with watched, progress("Deleting", len(edges)) as advance:
-            for edge in edges:
+        with watched, progress("Deleting", expected) as advance:
+            gone: int | None = 0
+            while gone is not None:
                 with interruptions.step():
-                    deleted += store.repository.purge(edge)
-                advance(1)
+                    gone = next(steps, None)
+                    deleted += gone or 0
+                advance(gone or 0)
     click.echo(f"{count_of(deleted, 'event')} before {limit.isoformat()} deleted from {store.name}.")
 
 
@@ -86,6 +92,7 @@ def erase_user(user_id: str, db: str, api_key: str | None, yes: bool) -> None:
             summary = store.repository.get_summary(filters=filters)
             count = summary.views + summary.runs + summary.custom_events
             if not count:
+                store.repository.erase_user(user_id)  # what an erasure left that was killed after the last event
                 click.echo(f"{store.name} has no events of {user_id!r}.")
                 return
             _ask(f"Delete {count_of(count, 'event')} of {user_id!r} in {store.name}?", yes)
@@ -155,6 +162,16 @@ def _ask(question: str, yes: bool) -> None:
         click.confirm(f"{question} This cannot be undone.", abort=True, err=True)
     except click.Abort:
         raise click.ClickException("not confirmed, so nothing is deleted; --yes does not ask") from None
+
+
+def _steps(repository: TrackerRepository, start: datetime, end: datetime) -> Iterator[int]:
+    """Delete everything until *end*, step by step; how many events each of them deleted."""
+    in_steps = getattr(repository, "purge_in_steps", None)
+    if in_steps is not None:
+        yield from in_steps(end)
+        return
+    for edge in _edges(start, end):
+        yield repository.purge(edge)
 
 
 def _edges(start: datetime, end: datetime) -> list[datetime]:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NoReturn
 import click
 
 from .cli_options import parse_moment
-from .cli_work import Interruptions, Store, count_of, missing_extra, opened, progress
+from .cli_work import Interruptions, Store, count_of, missing_extra, opened, progress, told_in_a_line
 from .errors import TrackerError
 
 if TYPE_CHECKING:
@@ -122,12 +122,16 @@ def demo_data(
     moment = None if end is None else parse_moment(end)
     if moment is not None and moment.tzinfo is None:
         moment = moment.replace(tzinfo=timezone.utc)
-    plan = Plan.of(events=events, days=days, users=users, seed=seed, end=moment)
+    try:
+        plan = Plan.of(events=events, days=days, users=users, seed=seed, end=moment)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
     if db == "-":
         from .codec import encode_event
 
-        for event in demo_events(plan):
-            click.echo(encode_event(event))
+        with told_in_a_line():
+            for event in demo_events(plan):
+                click.echo(encode_event(event))
         return
     with opened(db, api_key, create=True) as store:
         _fill(store, plan)

@@ -175,7 +175,7 @@ def _check_target(path: Path | None, overwrite: bool, file_format: str) -> None:
         raise click.UsageError(f"{path.parent} is not a folder; create it first")
     if path.is_dir():
         raise click.UsageError(f"{path} is a folder; name a file")
-    if path.exists() and not overwrite:
+    if path.is_file() and not overwrite:  # a pipe, or /dev/null, is not replaced
         raise click.ClickException(f"{path} exists; name another file, or replace it with --overwrite")
 
 

@@ -87,7 +87,11 @@ _FILTERS = (
 def filters_of(options: dict[str, Any]) -> Filters:
     """The `Filters` among the *options* of a command, which loses them."""
     automated = _AUTOMATED[options.pop("automated")]
-    return Filters(automated=automated, **{name: options.pop(name) or None for name, _ in _FILTERS})
+    given = {name: options.pop(name) for name, _ in _FILTERS}
+    for name, value in given.items():
+        if value == "":  # an unset variable of a script must not select everybody
+            raise click.BadParameter("must not be empty; leave it out for all", param_hint=f"--{name}")
+    return Filters(automated=automated, **given)
 
 
 def format_option(*names: str) -> Callable[[F], F]:

@@ -75,9 +75,11 @@ def report(
             first = next(iter(store.repository.export()), None)
             start = first.timestamp if first is not None else now
         since, until = range_of(start, end, days, tz, now)
-        found = build_report(
-            store.repository, start=since, end=max(since, until), tz=tz, filters=filters, limit=limit or None
-        )
+        until = max(since, until)
+        try:
+            found = build_report(store.repository, start=since, end=until, tz=tz, filters=filters, limit=limit or None)
+        except ValueError as error:  # no calendar goes so far
+            raise click.UsageError(f"from {since.isoformat()} to {until.isoformat()}: {error}") from error
         if as_json:
             click.echo(json.dumps(found.to_dict(), indent=2))
         elif as_csv:

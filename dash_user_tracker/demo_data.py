@@ -70,6 +70,8 @@ class Plan:
         if users is None:
             users = 1000 if events is None else max(math.ceil(events / per_user), 3)
         moment = datetime.now(timezone.utc) if end is None else end
+        if not 1900 <= moment.year <= 9000:
+            raise ValueError(f"end must be in the years 1900 to 9000, got {moment.isoformat()}")
         return cls(round(users * per_user) if events is None else events, days, users, seed, moment)
 
 

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
+import attrs
 import pytest
+from metrics_strategies import assert_same
 
 from dash_user_tracker.events import CALLBACK, PAGE_VIEW, Event
 from dash_user_tracker.metrics.arguments import Member, Registry, Step
 from dash_user_tracker.metrics.filters import EVERYTHING, Filters
 from dash_user_tracker.metrics.words import DIMENSIONS, METRICS
 from dash_user_tracker.repositories.base import TrackerRepository
+from dash_user_tracker.repositories.memory import MemoryTrackerRepository
 
 #: A Wednesday.
 T0 = datetime(2025, 3, 12, 10, tzinfo=timezone.utc)
@@ -55,6 +59,88 @@ def keys(rows: Any) -> list[object]:
 
 def values(rows: Any, metric: str) -> dict[object, object]:
     return {row.key: row.values[metric] for row in rows}
+
+
+def life(user: str, **data: object) -> list[Event]:
+    """What somebody does in three weeks, all of it with these *data*."""
+    begins = [0, 40 * MINUTE, DAY, 3 * DAY + HOUR, 8 * DAY, 20 * DAY]
+    return [
+        event
+        for at in begins
+        for event in (
+            view(at, user=user, **data),
+            run(at + 1, "initial", user, duration_ms=120, **data),
+            run(at + 9, user=user, page_load="0a" + user.encode().hex(), action=int(at), duration_ms=30, **data),
+            run(at + 20, user=user, outcome="error", error={"type": "KeyError", "where": "app.py:5"}, **data),
+            event_of_own(at + 30, user, **data),
+            view(at + 60, user=user, **data),
+        )
+    ]
+
+
+def event_of_own(at: float, user: str, **data: object) -> Event:
+    return event("export", at, user, **{"properties": {"rows": 3}, **data})  # type: ignore[arg-type]
+
+
+#: Each filter, what the events say that it selects, and what others say.
+FILTERED: dict[str, tuple[dict[str, Any], dict[str, Any], dict[str, Any]]] = {
+    "app": ({"app": "Sales"}, {"app_name": "Sales"}, {"app_name": "Stock"}),
+    "page": ({"page": "/a/<id>"}, {"path": "/a/1", "route": "/a/<id>"}, {"path": "/a/1", "route": "/<other>"}),
+    "page without a route": ({"page": "/a"}, {"path": "/a"}, {"path": "/a", "route": "/<other>"}),
+    "path": ({"path": "/a/1"}, {"path": "/a/1", "route": "/a/<id>"}, {"path": "/a/2", "route": "/a/<id>"}),
+    "route": ({"route": "/a/<id>"}, {"path": "/a/1", "route": "/a/<id>"}, {"path": "/a/<id>"}),
+    "user": ({"user": "ada"}, {}, {}),
+    "group": ({"group": "it"}, {"group": "it"}, {"group": "sales"}),
+    "release": ({"release": "1.1"}, {"release": "1.1"}, {"release": "1.10"}),
+    "environment": ({"environment": "test"}, {"environment": "test"}, {}),
+    "browser": ({"browser": "Firefox"}, {"user_agent": FIREFOX}, {"user_agent": CHROME}),
+    "automated": ({"automated": True}, {"automated": True}, {"automated": False}),
+    "people": ({"automated": False}, {"automated": False}, {"automated": True}),
+    "two": ({"group": "it", "release": "1.1"}, {"group": "it", "release": "1.1"}, {"group": "it", "release": "1.0"}),
+}
+
+_THREE_WEEKS = (T0 - timedelta(days=1), T0 + timedelta(days=20, hours=1))
+_STEPS = ["page:/", "page:/a/1", "control:region.value", "event:export"]
+_HAS = Registry(pages=["/", "/a/1", "/b"], callbacks=["app:draw", "app:x"], controls=["region.value", "go.n_clicks"])
+
+#: Every question there is.
+QUESTIONS: dict[str, Callable[[TrackerRepository, Filters], Any]] = {
+    "summary": lambda store, filters: store.get_summary(*_THREE_WEEKS, filters=filters, compare="previous"),
+    "series": lambda store, filters: [
+        store.get_series(metric, "day", *_THREE_WEEKS, tz="Asia/Kathmandu", filters=filters)
+        for metric in ("people", "visits", "interactions", "p95_ms")
+    ],
+    "breakdowns": lambda store, filters: [
+        store.get_breakdown(dimension, *_THREE_WEEKS, metrics=metrics, filters=filters)
+        for dimension, metrics in DIMENSIONS.items()
+    ],
+    "active users": lambda store, filters: store.get_active_users(_THREE_WEEKS[1], filters=filters),
+    "visits": lambda store, filters: store.get_visits(*_THREE_WEEKS, filters=filters),
+    "journeys": lambda store, filters: store.get_journeys(*_THREE_WEEKS, filters=filters),
+    "journeys from": lambda store, filters: [
+        store.get_journeys(*_THREE_WEEKS, start_page=page, filters=filters) for page in ("/", "/a", "/a/1", "/a/<id>")
+    ],
+    "retention": lambda store, filters: store.get_retention("week", 4, end=_THREE_WEEKS[1], filters=filters),
+    "lifecycle": lambda store, filters: store.get_lifecycle("day", 9, end=_THREE_WEEKS[1], filters=filters),
+    "funnels": lambda store, filters: [
+        store.get_funnel(_STEPS[first:], *_THREE_WEEKS, within=timedelta(minutes=5), filters=filters)
+        for first in range(len(_STEPS))
+    ],
+    "callback stats": lambda store, filters: store.get_callback_stats(*_THREE_WEEKS, filters=filters),
+    "errors": lambda store, filters: store.get_errors(T0 + timedelta(days=2), filters=filters),
+    "unused": lambda store, filters: store.get_unused(_HAS, 30, end=_THREE_WEEKS[1], filters=filters),
+    "adoption": lambda store, filters: store.get_adoption(["ada", "eve", "tim"], *_THREE_WEEKS, filters=filters),
+    "export": lambda store, filters: list(store.export(*_THREE_WEEKS, filters=filters)),
+}
+
+
+def assert_all_same(expected: Any, answer: Any) -> None:
+    if isinstance(expected, list):
+        assert len(answer) == len(expected)
+        for one, other in zip(expected, answer):
+            assert_same(one, other)
+    else:
+        assert_same(expected, answer)
 
 
 class MetricsContract:
@@ -622,6 +708,19 @@ class MetricsContract:
         assert repository.get_summary(filters=Filters(user="anonymous")).views == 1
         assert repository.get_summary(filters=Filters(app="Sales", group="it")).views == 0
 
+    @pytest.mark.parametrize("name", FILTERED)
+    def test_every_question_takes_every_filter(self, repository: TrackerRepository, name: str) -> None:
+        """A filter that selects all that somebody did answers as if nobody else had been there."""
+        given, chosen, other = FILTERED[name]
+        mine, theirs = life("ada", **chosen), life("eve", **other)
+        repository.save_events([event for pair in zip(mine, theirs) for event in pair])
+        alone = MemoryTrackerRepository()
+        alone.save_events(mine)
+        for ask in QUESTIONS.values():
+            expected = ask(alone, EVERYTHING)
+            assert expected != ask(MemoryTrackerRepository(), EVERYTHING)
+            assert_all_same(expected, ask(repository, Filters(**{"automated": None, **given})))
+
     def test_a_filter_chooses_visits_and_does_not_change_them(self, repository: TrackerRepository) -> None:
         repository.save_events([view(0, "/a"), view(60, "/b"), view(90, "/a"), view(0, "/a", "bob")])
         (visit,) = repository.get_visits(filters=Filters(page="/b"))
@@ -648,6 +747,23 @@ class MetricsContract:
         assert (answer.visits, answer.people, answer.interactions) == (0, 0, 0)
         assert keys(repository.get_breakdown("page", metrics=["views"])) == [None]
         assert [row.callback for row in repository.get_callback_stats()] == [None]
+
+    def test_events_of_clocks_that_are_wrong_count_where_they_say(self, repository: TrackerRepository) -> None:
+        first, last = datetime.min.replace(tzinfo=timezone.utc), datetime.max.replace(tzinfo=timezone.utc)
+        moments = [first, moment(1970, 1, 1), T0, T0 - timedelta(hours=1), T0 + timedelta(minutes=1), last]
+        repository.save_events(
+            [attrs.evolve(view(path=f"/{number}"), timestamp=at) for number, at in enumerate(moments)]
+        )
+        assert [visit.started for visit in repository.get_visits()] == [last, T0, *sorted(moments)[2::-1]]
+        assert [row.visits for row in repository.get_journeys()] == [1] * 5
+        assert repository.get_summary(*DAY_OF_T0).views == 3
+        assert repository.get_active_users(T0 + timedelta(minutes=2)).now == 1
+        assert [event.timestamp for event in repository.export()] == sorted(moments)
+        found = repository.get_visit(repository.get_visits(limit=1)[0].id)
+        assert found is not None
+        assert found.visit.entry == "/5"
+        assert repository.purge(moment(1900, 1, 1)) == 1
+        assert repository.erase_user("ada") == 5
 
     def test_an_event_that_comes_again_counts_once(self, repository: TrackerRepository) -> None:
         events = [view(0), run(1), custom(2)]

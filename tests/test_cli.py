@@ -303,6 +303,17 @@ def test_nothing_in_a_range_is_not_an_empty_store(tmp_path: Path) -> None:
         pytest.param(
             ["--db", "sqlite:///usage.db", "--start", "2025-01-01", "--days", "3"], "one too many", id="three"
         ),
+        pytest.param(
+            ["--db", "sqlite:///usage.db", "--start", "0001-01-01", "--end", "2025-02-01"],
+            "needs a period before start",
+            id="nothing was before",
+        ),
+        pytest.param(
+            ["--db", "sqlite:///usage.db", "--start", "9998-01-01", "--end", "9999-01-01"],
+            "years 1900 to 9000",
+            id="far away",
+        ),
+        pytest.param(["--db", "sqlite:///usage.db", "--user", ""], "--user: must not be empty", id="an unset variable"),
         pytest.param([], "--db", id="no database"),
     ],
 )
@@ -417,3 +428,25 @@ def test_demo_data_fills_a_store_once(tmp_path: Path) -> None:
 def test_demo_data_can_be_lines() -> None:
     result = run("demo-data", "--to", "-", "--events", "20", "--end", "2025-02-01")
     assert len([decode_event(line) for line in result.stdout.splitlines()]) == 20
+
+
+def test_demo_data_ends_in_times_that_a_calendar_holds() -> None:
+    result = run("demo-data", "--to", "-", "--events", "20", "--end", "0001-01-05")
+    assert (result.exit_code, "end must be in the years 1900 to 9000" in result.output) == (2, True)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs Python on Linux")
+@pytest.mark.parametrize(
+    "arguments",
+    [["demo-data", "--to", "-", "--events", "20"], ["export", "--db"], ["report", "--all", "--json", "--db"]],
+    ids=lambda arguments: arguments[0],
+)
+def test_a_full_disk_behind_standard_output_is_one_line(
+    arguments: list[str], tmp_path: Path, environment: dict[str, str]
+) -> None:
+    if arguments[-1] == "--db":
+        arguments = [*arguments, stored(tmp_path, event())]
+    with open("/dev/full", "wb") as full:
+        command = [sys.executable, "-m", "dash_user_tracker", *arguments]
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, env=environment, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (1, "Error: [Errno 28] No space left on device\n")

@@ -103,15 +103,16 @@ def test_an_interrupted_purge_is_finished_by_running_it_again(
     program = start(
         "-c",
         "import os, signal, sys\n"
-        "from dash_user_tracker import SqlTrackerRepository\n"
         "from dash_user_tracker.cli import main\n"
-        "whole, calls = SqlTrackerRepository.purge, []\n"
-        "def purge(self, before):\n"
-        "    calls.append(before)\n"
+        "from dash_user_tracker.repositories.sql import deleting\n"
+        "deleting.AT_ONCE = 20\n"
+        "whole, calls = deleting.delete_before, []\n"
+        "def delete_before(*arguments):\n"
+        "    calls.append(arguments)\n"
         "    if len(calls) == 3:\n"
         "        os.kill(os.getpid(), signal.SIGINT)\n"
-        "    return whole(self, before)\n"
-        "SqlTrackerRepository.purge = purge\n"
+        "    return whole(*arguments)\n"
+        "deleting.delete_before = delete_before\n"
         "main(['purge', '--db', sys.argv[1], '--before', '2025-01-20', '--yes'])\n",
         db,
     )

@@ -125,6 +125,17 @@ def test_a_file_is_replaced_when_asked_for(db: str, tmp_path: Path) -> None:
     assert len(content(tmp_path / "events.csv")) == 1200
 
 
+def test_an_empty_filter_exports_nobody_instead_of_everybody(db: str) -> None:
+    result = run("export", "--db", db, "--user", "")
+    assert (result.exit_code, result.stdout) == (2, "")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs Python on POSIX")
+def test_what_is_no_file_is_written_to_and_not_replaced(db: str) -> None:
+    assert run("export", "--db", db, "--to", os.devnull).exit_code == 0
+    assert not Path(os.devnull).is_file()
+
+
 def test_an_endpoint_can_be_exported(events: list[Event]) -> None:
     with Receiver() as receiver:
         receiver.repository.save_events(events[:50])

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import signal
 import sqlite3
 import subprocess
 import sys
@@ -66,32 +65,6 @@ def in_child(work: Any) -> int:
 
 # -- several processes --------------------------------------------------------------------
 
-_WRITER = """
-import sys
-from dash_user_tracker.events import Event
-from dash_user_tracker.repositories.sql import SqlTrackerRepository
-
-name, url, batches = sys.argv[1], sys.argv[2], int(sys.argv[3])
-repository = SqlTrackerRepository(url)
-print("ready", flush=True)
-sys.stdin.readline()
-for number in range(batches):
-    events = [Event.new("page_view", {"path": f"/{name}/{number}/{n}", "user_id": name}) for n in range(5)]
-    repository.save_events(events)
-    print(*(event.id for event in events), flush=True)
-"""
-
-
-def start_writer(name: str, file: Path, batches: int) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-c", _WRITER, name, f"sqlite:///{file}", str(batches)],
-        cwd=ROOT,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
 
 @needs_fork
 def test_sixteen_processes_create_the_file_and_write_at_once_and_nothing_is_lost(
@@ -115,29 +88,6 @@ def test_sixteen_processes_create_the_file_and_write_at_once_and_nothing_is_lost
     assert query(file, "PRAGMA integrity_check") == [("ok",)]
     assert query(file, "PRAGMA journal_mode") == [("wal",)]
     assert query(file, "SELECT version FROM dut_store") == [(SCHEMA_VERSION,)]
-
-
-@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs SIGKILL")
-def test_a_killed_writer_loses_no_acknowledged_event(file: Path, repository: SqlTrackerRepository) -> None:
-    writers = [start_writer(f"u{n}", file, 100_000) for n in range(2)]
-    acknowledged: set[str] = set()
-    for writer in writers:
-        assert writer.stdout.readline() == "ready\n"
-        writer.stdin.write("go\n")
-        writer.stdin.flush()
-    for writer in writers:
-        for _ in range(20):
-            acknowledged.update(writer.stdout.readline().split())
-        writer.kill()  # SIGKILL, wherever it is
-        for line in writer.stdout:
-            if line.endswith("\n"):
-                acknowledged.update(line.split())
-        assert writer.communicate()[1] == ""
-    stored = {event.id for event in repository.get_events(limit=None)}
-    assert len(acknowledged) >= 200
-    assert acknowledged <= stored
-    assert len(stored) <= len(acknowledged) + 2 * 5  # at most the batch in flight of each
-    assert query(file, "PRAGMA integrity_check") == [("ok",)]
 
 
 @needs_fork

@@ -7,16 +7,20 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
 from contract import EventsContract, RepositoryContract, view
+from hypothesis import HealthCheck, given, note, settings
 from metrics_contract import MetricsContract
+from metrics_strategies import Change, Question, assert_same, stories
 from sql_servers import SERVERS, database, empty
 
 from dash_user_tracker.errors import SchemaError, UnavailableError
 from dash_user_tracker.repositories.base import TrackerRepository
+from dash_user_tracker.repositories.memory import MemoryTrackerRepository
 from dash_user_tracker.repositories.sql import SqlTrackerRepository
 from dash_user_tracker.repositories.sql.address import parse_address
 from dash_user_tracker.repositories.sql.schema import metadata
@@ -57,6 +61,22 @@ class TestServerMetrics(MetricsContract):
         repository = SqlTrackerRepository(url)
         yield repository
         repository.close()
+
+
+@settings(deadline=None, max_examples=15, suppress_health_check=list(HealthCheck))
+@given(stories())
+def test_a_server_answers_what_the_memory_repository_does(
+    server: str, story: tuple[list[Change], list[tuple[int, Question]]]
+) -> None:
+    changes, asked = story
+    reference = MemoryTrackerRepository()
+    empty(server)
+    with closing(SqlTrackerRepository(server)) as repository:
+        for number, change in enumerate(changes, 1):
+            assert change.apply(repository) == change.apply(reference)
+            for _, question in (pair for pair in asked if pair[0] == number):
+                note(f"after {number} changes: {question}")
+                assert_same(question.ask(reference), question.ask(repository))
 
 
 _WRITER = """
@@ -176,6 +196,17 @@ def test_a_newer_schema_is_refused_with_the_way_out(url: str, repository: Tracke
     engine.dispose()
     with pytest.raises(SchemaError, match=r"schema version 4, this .* knows 3.*pip install -U dash-user-tracker"):
         repository.save_event(view())
+
+
+def test_more_questions_at_once_than_connections_means_try_again(repository: SqlTrackerRepository) -> None:
+    pool = repository._connections.process().reading.pool
+    pool._timeout = 0.1
+    with ExitStack() as open_:
+        for _ in range(pool.size() + pool._max_overflow):
+            open_.enter_context(repository._connections.read())
+        with pytest.raises(UnavailableError, match="too many questions at once"):
+            repository.get_page_count()
+    assert repository.get_page_count() == 0
 
 
 def test_a_server_that_does_not_answer_means_try_again(url: str) -> None:

@@ -104,5 +104,5 @@ def _stays(stream: Stream, own: Sequence[Record]) -> Iterator[Stay]:
             activities.append([record])
     for number, done in enumerate(activities):
         until = starts[number + 1] if number + 1 < len(starts) else len(own)
-        events = [record for record in own[starts[number] : until] if record.at <= ends[number] + GAP]
+        events = [record for record in own[starts[number] : until] if record.at - ends[number] <= GAP]
         yield Stay(stream, done, events)

@@ -12,9 +12,11 @@ import contextlib
 import os
 import sqlite3
 import threading
+import time
 from collections.abc import Iterator
 from typing import Any
 
+import attrs
 import sqlalchemy as sa
 from sqlalchemy import URL
 from sqlalchemy.pool import NullPool, StaticPool
@@ -27,30 +29,65 @@ from .rows import Context, Decoder, Encoder
 from .schema import CONTEXT, label
 from .texts import from_column
 
+#: How long, and how often, to try to empty a log that others use.
+_LOG_WAIT_MS = 200
+_LOG_ATTEMPTS = 25
 
-class Memory:
-    """What a process remembers of the labels of one store, until some of them are erased."""
 
-    def __init__(self, state: State | None) -> None:
-        self.state = state
+class Known:
+    """What a process remembers of the labels of one store, until some of them are erased; its threads share it."""
+
+    def __init__(self) -> None:
         self.labels = Labels()
         self.encoder = Encoder(self.labels)
         self.decoder = Decoder()
-        self._contexts: dict[int, Context] = {}
+        self.contexts: dict[int, Context] = {}
+
+
+class Memory:
+    """What is known in one transaction: the labels, and what the store says of itself at that moment.
+
+    The *state* is the transaction's own: threads of one process see the store at different moments.
+    """
+
+    def __init__(self, state: State, known: Known) -> None:
+        self.state = state
+        self._known = known
+
+    @property
+    def labels(self) -> Labels:
+        return self._known.labels
+
+    @property
+    def encoder(self) -> Encoder:
+        return self._known.encoder
+
+    @property
+    def decoder(self) -> Decoder:
+        return self._known.decoder
 
     def contexts(self, connection: sa.Connection) -> dict[int, Context]:
         """Every context there is, by its number."""
-        known = self._contexts
+        known = self._known.contexts
         query = sa.select(label.c.id, label.c.value).where(label.c.kind == CONTEXT, label.c.id > max(known, default=0))
         # A new dictionary: other threads may go through the old one.
         fresh = {number: Context.of(from_column(value)) for number, value in connection.execute(query)}
         if fresh:
-            known = self._contexts = {**known, **fresh}
+            known = self._known.contexts = {**known, **fresh}
         return known
 
     def contexts_named(self, connection: sa.Connection, name: str) -> list[int]:
         """The numbers of the contexts of the events called *name*."""
         return [number for number, context in self.contexts(connection).items() if context.name == name]
+
+
+@attrs.frozen(eq=False)
+class Seen:
+    """What the store said last, of which file, and its labels, whose numbers mean nothing in another."""
+
+    state: State | None = None
+    file: tuple[int, int] | None = None  # device and inode
+    known: Known = attrs.field(factory=Known)
 
 
 class Process:
@@ -65,7 +102,7 @@ class Process:
         self.saving = self.reading if dialect == SQLITE else _engine(url, dialect, busy_timeout, "READ COMMITTED")
         self.kept: sa.Connection | None = None
         self.kept_file: tuple[int, int] | None = None
-        self.memory = Memory(None)
+        self.seen = Seen()
 
     def dispose(self) -> None:
         kept, self.kept = self.kept, None
@@ -139,12 +176,16 @@ class Connections:
         """
         with self._explained(), process.turn:
             connection = self._writer(process)
+            labels: Labels | None = None
             try:
-                yield connection, self._begun(connection, process, write=True)
+                memory = self._begun(connection, process, write=True)
+                labels = memory.labels
+                yield connection, memory
                 connection.commit()
-                process.memory.labels.commit()
+                labels.commit()
             except BaseException:
-                process.memory.labels.rollback()
+                if labels is not None:
+                    labels.rollback()
                 self._drop(process, connection)
                 raise
             if connection is not process.kept:
@@ -185,12 +226,11 @@ class Connections:
             connection.close()
 
     def _begun(self, connection: sa.Connection, process: Process, *, write: bool) -> Memory:
-        memory = process.memory
-        state = self._migrations.begin(connection, write=write, known=memory.state)
-        if memory.state is not None and not state.same_labels(memory.state):
-            memory = process.memory = Memory(state)
-        memory.state = state
-        return memory
+        last, file = process.seen, None if self.file is None else _identity(self.file)
+        state = self._migrations.begin(connection, write=write, known=last.state)
+        same = last.state is None or (state.same_labels(last.state) and file == last.file)
+        seen = process.seen = Seen(state, file, last.known if same else Known())
+        return Memory(state, seen.known)
 
     @contextlib.contextmanager
     def _explained(self) -> Iterator[None]:
@@ -198,6 +238,8 @@ class Connections:
             yield
         except sa.exc.DBAPIError as error:
             raise self._explanation(error) from error
+        except sa.exc.TimeoutError as error:
+            raise UnavailableError(f"{self.place}: too many questions at once, no connection got free") from error
 
     def _explanation(self, error: sa.exc.DBAPIError) -> TrackerError:
         reason = str(error.orig).strip() or type(error.orig).__name__
@@ -248,10 +290,24 @@ def _engine(url: URL, dialect: str, busy_timeout: float, isolation_level: str) -
 def _configure_sqlite(connection: sqlite3.Connection, _record: object) -> None:
     connection.isolation_level = None  # transactions begin where we say so, and as we say
     connection.execute("PRAGMA synchronous = NORMAL")
+    connection.execute("PRAGMA secure_delete = ON")  # as some builds do unasked; what is deleted is overwritten
     connection.execute("PRAGMA temp_store = MEMORY")
     connection.execute("PRAGMA cache_size = -32768")
     connection.execute("PRAGMA wal_autocheckpoint = 4000")
     connection.execute("PRAGMA journal_size_limit = 4194304")  # what a long transaction took goes back to the disk
+
+
+def empty_log(connection: sa.Connection) -> bool:
+    """Move a file's log into the file and cut it to nothing: what was deleted stays in either until then.
+
+    False where others read all the time, or write: the log is written over by and by then.
+    """
+    connection.exec_driver_sql(f"PRAGMA busy_timeout = {_LOG_WAIT_MS}")  # writers wait meanwhile
+    for _ in range(_LOG_ATTEMPTS):
+        if connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").first()[0] == 0:  # type: ignore[index]  # a row
+            return True
+        time.sleep(_LOG_WAIT_MS / 1000)
+    return False
 
 
 def _identity(file: str) -> tuple[int, int] | None:

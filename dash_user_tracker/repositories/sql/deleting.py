@@ -1,7 +1,7 @@
 """Events out of the store, for good: in small transactions, each of which leaves right counts.
 
 Every transaction deletes the oldest of what is to go, makes the visits again that lost their beginning, and marks the
-periods whose counts are void.
+periods whose counts are void. Texts that no event has any more go last: who somebody was, and where.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import sqlalchemy as sa
 from . import recounting, schema
 from .connections import Memory
 from .labels import driver_insert
+from .primitives import USER
 from .schema import event, label, visit
 from .sections import QUARTER
 from .stays import INTERACTION_GAP, Stay, chunks, first_actions, known_visits, visits_from
@@ -22,8 +23,22 @@ from .stays import INTERACTION_GAP, Stay, chunks, first_actions, known_visits, v
 #: Events that one transaction deletes: others wait for it.
 AT_ONCE = 2000
 
-#: Columns of labels that may say who somebody is.
-_PERSONAL = {"actor": schema.WHO, "person": schema.PERSON, "client": schema.CLIENT, "visitor": schema.VISITOR}
+#: Labels that one transaction deletes.
+LABELS_AT_ONCE = 5000
+
+#: Columns of labels that may say who somebody is, or what the person did: not what an app is called.
+_TELLING = [
+    (USER, schema.WHO),
+    (event.c.person, schema.PERSON),
+    (event.c.client, schema.CLIENT),
+    (event.c.visitor, schema.VISITOR),
+    (event.c.page, schema.PAGE),
+    (event.c.path, schema.PAGE),
+    (event.c.referrer, schema.REFERRER),
+    (event.c.callback, schema.CALLBACK),
+    (event.c.control, schema.CONTROL),
+    (event.c.error, schema.ERROR),
+]
 
 #: A row of an event that is an action the page script numbered.
 _IS_ACTION = sa.and_(
@@ -55,18 +70,16 @@ def delete_before(connection: sa.Connection, memory: Memory, moment: int) -> tup
     return count, following is not None
 
 
-def delete_user(connection: sa.Connection, memory: Memory, number: int) -> tuple[int, set[tuple[str, int]]]:
-    """Delete some events of the user with a label; how many, and the personal labels that they had."""
-    columns = [event.c[name] for name in _PERSONAL]
+def delete_user(connection: sa.Connection, memory: Memory, number: int) -> int:
+    """Delete some events of the user with a label; how many."""
     found = connection.execute(
-        sa.select(event.c.seq, event.c.ts, *columns)
+        sa.select(event.c.seq, event.c.ts)
         .where(event.c.actor == number)
         .order_by(event.c.ts, event.c.seq)
         .limit(AT_ONCE)
     ).all()
     if not found:
-        return 0, set()
-    labels = {(name, value) for row in found for name, value in zip(_PERSONAL, row[2:]) if value is not None}
+        return 0
     bound: tuple[int, int] = (found[-1].ts, found[-1].seq)
     begun = [
         visit.c.actor == number,
@@ -84,24 +97,62 @@ def delete_user(connection: sa.Connection, memory: Memory, number: int) -> tuple
     void |= _remake(connection, memory, [stay for stay in gone if stay.t1 >= bound[0]], bound)
     void |= _moved(connection, memory, actions)
     recounting.mark_void(connection, void)
-    return len(found), labels
+    return len(found)
 
 
-def delete_labels(connection: sa.Connection, labels: set[tuple[str, int]]) -> None:
-    """Delete those of the personal *labels* that no event has any more."""
-    gone = False
-    for name, number in labels:
-        used = sa.select(event.c.seq).where(event.c[name] == number).limit(1)
-        if connection.execute(used).first() is None:
-            connection.execute(label.delete().where(label.c.kind == _PERSONAL[name], label.c.id == number))
-            gone = True
-    if gone:  # no process may use their numbers any more
+@attrs.frozen
+class Unused:
+    """Labels, each a kind and a number, that no event had at one moment; *last*: the last event then, by seq and id."""
+
+    labels: Sequence[tuple[int, int]]
+    last: tuple[int, bytes] | None
+
+
+def unused_labels(connection: sa.Connection) -> Unused:
+    """The labels that no event has. This reads all events: it is for a transaction that nobody waits for."""
+    last = connection.execute(sa.select(event.c.seq, event.c.id).order_by(event.c.seq.desc()).limit(1)).first()
+    used = _used(connection)
+    found = [
+        (kind, number)
+        for kind in sorted(used)
+        for number in connection.execute(sa.select(label.c.id).where(label.c.kind == kind)).scalars()
+        if number not in used[kind]
+    ]
+    return Unused(found, None if last is None else (last.seq, bytes(last.id)))
+
+
+def delete_labels(connection: sa.Connection, unused: Unused) -> bool:
+    """Delete the *unused* labels, but for those that events have got since; false where that cannot be told."""
+    since = 0
+    if unused.last is not None:
+        since = unused.last[0]
+        key = connection.execute(sa.select(event.c.id).where(event.c.seq == since)).scalar()
+        if key is None or bytes(key) != unused.last[1]:
+            return False  # it was deleted, and the numbers of events up to it may have been given again
+    used = _used(connection, event.c.seq > since)
+    by_kind: dict[int, list[int]] = {}
+    for kind, number in unused.labels:
+        if number not in used[kind]:
+            by_kind.setdefault(kind, []).append(number)
+    for kind, numbers in by_kind.items():
+        for own in chunks(numbers):
+            connection.execute(label.delete().where(label.c.kind == kind, label.c.id.in_(own)))
+    if by_kind:  # no process may use their numbers any more
         connection.execute(schema.store.update().values(erased=schema.store.c.erased + 1))
+    return True
+
+
+def _used(connection: sa.Connection, *conditions: sa.ColumnElement[bool]) -> dict[int, set[int]]:
+    """The numbers of labels that some events have, by kind."""
+    used: dict[int, set[int]] = {schema.WHO: {schema.ANONYMOUS_ID}}
+    for column, kind in _TELLING:
+        query = sa.select(column).where(column.is_not(None), *conditions).distinct()
+        used.setdefault(kind, set()).update(connection.execute(query).scalars())
+    return used
 
 
 def _lower_watermark(connection: sa.Connection, memory: Memory) -> None:
     """The numbers of the last events are given again: what gets them is not in the roll-ups."""
-    assert memory.state is not None
     last = connection.execute(sa.select(sa.func.max(event.c.seq))).scalar_one() or 0
     if last < memory.state.folded:
         connection.execute(schema.store.update().values(folded=last))
@@ -110,7 +161,6 @@ def _lower_watermark(connection: sa.Connection, memory: Memory) -> None:
 
 def _remake(connection: sa.Connection, memory: Memory, cut: Iterable[Stay], bound: tuple[int, int]) -> set[int]:
     """Make the visits again of which events are left after *bound*; the quarters of a day that they are in."""
-    assert memory.state is not None
     void: set[int] = set()
     rows: list[Sequence[Any]] = []
     for stream in {(stay.actor, stay.segment) for stay in cut}:
@@ -133,6 +183,5 @@ def _actions(connection: sa.Connection, conditions: Sequence[sa.ColumnElement[bo
 
 def _moved(connection: sa.Connection, memory: Memory, actions: set[tuple[bytes, int]]) -> set[int]:
     """The quarters of a day of what now is the first run of *actions* whose first run is gone."""
-    assert memory.state is not None
     found = first_actions(connection, {load for load, _ in actions}, memory.state.folded)
     return {row[1] // QUARTER for key, row in found.items() if key in actions}

@@ -51,7 +51,7 @@ AT_ONCE = 5000
 def is_due(connection: sa.Connection, memory: Memory, least: int = AT_ONCE) -> bool:
     """At least so many events have gathered: from `AT_ONCE` on, whoever saves folds some."""
     last = connection.exec_driver_sql("SELECT max(seq) FROM dut_event").scalar_one() or 0
-    return memory.state is not None and last - memory.state.folded >= least
+    return last - memory.state.folded >= least
 
 
 class Folding:
@@ -66,7 +66,6 @@ class Folding:
     def run(self) -> bool:
         """Fold the next events; false where none are left."""
         connection, state = self._connection, self._memory.state
-        assert state is not None
         low = state.folded
         high = connection.exec_driver_sql("SELECT max(seq) FROM dut_event").scalar_one() or 0
         if high <= low:

@@ -78,13 +78,13 @@ class Labels:
     def read(self, connection: sa.Connection, numbers: Iterable[Key]) -> dict[Key, str]:
         """The texts of *numbers*, each with its kind, and perhaps of others."""
         wanted = set(numbers)
-        missing = wanted - self.values.keys()
-        if not missing:
-            return self.values
-        if len(self.values) + len(missing) > REMEMBERED:
-            self.values = {}
-            missing = wanted
         values = self.values  # another thread may begin a new one
+        missing = {key for key in wanted if key not in values}  # `-` would go through all that is remembered
+        if not missing:
+            return values
+        if len(values) + len(missing) > REMEMBERED:
+            values = self.values = {}
+            missing = wanted
         by_kind: dict[int, list[int]] = {}
         for kind, number in missing:
             by_kind.setdefault(kind, []).append(number)

@@ -83,7 +83,6 @@ def recount(connection: sa.Connection, memory: Memory) -> bool:
 
 def _counted(connection: sa.Connection, memory: Memory, quarter: int) -> tuple[Batch, Derived]:
     """What there is to count in a quarter of a day."""
-    assert memory.state is not None
     folded = memory.state.folded
     low, high = quarter * QUARTER, (quarter + 1) * QUARTER
     contexts = memory.contexts(connection)

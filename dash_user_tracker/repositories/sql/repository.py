@@ -5,10 +5,12 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
+import uuid
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
+import attrs
 import numpy as np
 import sqlalchemy as sa
 from sqlalchemy import URL
@@ -22,7 +24,7 @@ from ..base import DEFAULT_LIMIT, check_limit, check_range
 from . import deleting, primitives, schema
 from .address import MYSQL, SQLITE, parse_address
 from .cells import add_up_days
-from .connections import Connections, Memory
+from .connections import Connections, Memory, empty_log
 from .files import check_file
 from .folding import Folding, is_due
 from .labels import driver_insert
@@ -102,13 +104,13 @@ class SqlTrackerRepository(SqlMetrics):
             return
         with self._connections.writer() as process:
             # Encoded before the transaction, so that other writers wait for the insertion alone.
-            encoder = process.memory.encoder
+            encoder = process.seen.known.encoder
             rows, unencodable = encoder.rows(events)
             with self._connections.write(process) as (connection, memory):
                 if memory.encoder is not encoder or encoder.missing:  # what was remembered is void, or not all
                     rows, unencodable = self._rows_of(connection, memory, events)
                 self._insert(connection, rows)
-                if memory.state is not None and memory.state.inbox:
+                if memory.state.inbox:
                     self._move(connection, memory)
                 waiting = is_due(connection, memory)
         if waiting:
@@ -284,47 +286,63 @@ class SqlTrackerRepository(SqlMetrics):
             after = page[-1][0]
 
     def purge(self, before: datetime) -> int:
+        return sum(self.purge_in_steps(before))
+
+    def purge_in_steps(self, before: datetime) -> Iterator[int]:
+        """`purge`, telling how many events each transaction has deleted; whoever stops listening stops it."""
         check_moment("before", before)
-        moment = to_microseconds(before)
-        deleted = 0
+        return self._purged(to_microseconds(before))
+
+    def _purged(self, moment: int) -> Iterator[int]:
         with self._read():  # version 1's, too
             pass
-        while True:
+        deleted, more = 0, True
+        while more:
             with self._connections.writer() as process, self._connections.write(process) as (connection, memory):
                 count, more = deleting.delete_before(connection, memory, moment)
-            deleted += count
-            if not more:
-                break
+            if count:
+                deleted += count
+                yield count
         if deleted:
-            self.maintain()
-            self._give_back()
-        return deleted
+            self._clean_up()
 
     def erase_user(self, user_id: str) -> int:
         check_person(user_id)
         key = (schema.WHO, user_id)
-        deleted = 0
-        labels: set[tuple[str, int]] = set()
+        deleted, count = 0, deleting.AT_ONCE
         with self._read():  # version 1's, too
             pass
-        while True:
+        while count == deleting.AT_ONCE:
             with self._connections.writer() as process, self._connections.write(process) as (connection, memory):
                 number = memory.labels.look_up(connection, [key]).get(key)
-                count, found = (0, set()) if number is None else deleting.delete_user(connection, memory, number)
-                labels |= found
-                deleted += count
-                if count < deleting.AT_ONCE:
-                    deleting.delete_labels(connection, labels)
-                    break
-        if deleted:
-            self.maintain()
-            self._give_back()
+                count = 0 if number is None else deleting.delete_user(connection, memory, number)
+            deleted += count
+        if number is not None:  # also where an erasure was killed after the last event
+            self._clean_up()
         return deleted
 
+    def _clean_up(self) -> None:
+        """Nothing is left of events that were deleted: no counts, no texts, and in a file no free space with them."""
+        self.maintain()
+        self._forget()
+        if self._connections.dialect == SQLITE:  # a server gives space back itself
+            self._give_back()
+
+    def _forget(self) -> None:
+        """Delete the texts that no event has any more."""
+        while True:
+            with self._connections.read() as (connection, _):
+                unused = deleting.unused_labels(connection)
+            for place in range(0, len(unused.labels), deleting.LABELS_AT_ONCE):
+                some = attrs.evolve(unused, labels=unused.labels[place : place + deleting.LABELS_AT_ONCE])
+                with self._connections.writer() as process, self._connections.write(process) as (connection, _):
+                    if not deleting.delete_labels(connection, some):
+                        break
+            else:
+                return
+
     def _give_back(self) -> None:
-        """Free pages go back to the disk, some at a time."""
-        if self._connections.dialect != SQLITE:
-            return  # a server does it itself
+        """Free pages go back to the disk, some at a time, and what was written into the log goes into the file."""
         with self._connections.alone() as connection:
             while connection.exec_driver_sql("PRAGMA freelist_count").scalar_one() > 0:
                 before = connection.exec_driver_sql("PRAGMA page_count").scalar_one()
@@ -332,7 +350,8 @@ class SqlTrackerRepository(SqlMetrics):
                 if freed.returns_rows:  # each page that is read from it is given back
                     freed.all()
                 if connection.exec_driver_sql("PRAGMA page_count").scalar_one() >= before:
-                    return  # a file that was not made for it
+                    break  # a file that was not made for it
+            empty_log(connection)
 
     def backup(self, file: str | os.PathLike[str]) -> None:
         """Copy the store, as it is at one moment, to a new *file*, while others write. SQLite only.
@@ -343,11 +362,25 @@ class SqlTrackerRepository(SqlMetrics):
             raise ConfigurationError("backup is for SQLite files; use the server's own tool (pg_dump, mariadb-dump)")
         target = os.path.abspath(file)
         check_file(target)
-        if os.path.exists(target):
-            raise ConfigurationError(f"file must not exist, got {target!r}")
-        with self._connections.alone() as connection, contextlib.closing(sqlite3.connect(target)) as copy:
-            # In one step: a backup in several begins anew whenever another process writes.
-            connection.connection.driver_connection.backup(copy)  # type: ignore[union-attr]
+        source = self._connections.file
+        mode = 0o666 if source is None or not os.path.exists(source) else os.stat(source).st_mode & 0o777
+        try:
+            os.close(os.open(target, os.O_CREAT | os.O_EXCL, mode))  # as readable as the store, and no more
+        except FileExistsError:
+            raise ConfigurationError(f"file must not exist, got {target!r}") from None
+        try:
+            with self._connections.alone() as connection, contextlib.closing(sqlite3.connect(target)) as copy:
+                # In one step: a backup in several begins anew whenever another process writes.
+                connection.connection.driver_connection.backup(copy)  # type: ignore[union-attr]
+                with copy:  # put in the place of the store, it has other labels than those that processes remember
+                    copy.execute("UPDATE dut_store SET token = ?", (uuid.uuid4().hex,))
+        except BaseException as error:
+            for name in (target, f"{target}-wal", f"{target}-shm", f"{target}-journal"):
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(name)
+            if isinstance(error, sqlite3.Error):
+                raise UnavailableError(f"no copy at {target}: {error}") from error
+            raise
 
     def maintain(self) -> None:
         """Bring the roll-ups up to date. Whoever asks does it, and whoever saves now and then."""
@@ -359,13 +392,24 @@ class SqlTrackerRepository(SqlMetrics):
         with self._connections.writer() as process, self._connections.write(process) as (connection, memory):
             return Folding(connection, memory).run() or recount(connection, memory) or add_up_days(connection)
 
+    def _catch_up(self, last: int) -> None:
+        """The events up to seq *last* are folded. What comes meanwhile is not waited for: others may write for ever."""
+        more = True
+        while more:
+            with self._connections.writer() as process, self._connections.write(process) as (connection, memory):
+                if memory.state.folded < last:
+                    more = Folding(connection, memory).run()
+                else:
+                    more = recount(connection, memory) or add_up_days(connection)
+
     @contextlib.contextmanager
     def _rollups(self, filters: Filters) -> Iterator[Rollups]:
         with self._read() as (connection, memory):  # moves version 1's events, too
-            if not self._behind(connection, memory):
+            last = self._behind(connection, memory)
+            if last is None:
                 yield Rollups(connection, memory, filters)
                 return
-        self.maintain()
+        self._catch_up(last)
         with self._connections.read() as (connection, memory):
             yield Rollups(connection, memory, filters)
 
@@ -373,11 +417,12 @@ class SqlTrackerRepository(SqlMetrics):
     def _counts(self, filters: Filters) -> Iterator[Rollups | None]:
         """`_rollups`, or None while they cannot be brought up to date: somebody writes for long."""
         with self._read() as (connection, memory):
-            if not self._behind(connection, memory):
+            last = self._behind(connection, memory)
+            if last is None:
                 yield Rollups(connection, memory, filters)
                 return
         try:
-            self.maintain()
+            self._catch_up(last)
         except UnavailableError:
             yield None
             return
@@ -385,14 +430,15 @@ class SqlTrackerRepository(SqlMetrics):
             yield Rollups(connection, memory, filters)
 
     @staticmethod
-    def _behind(connection: sa.Connection, memory: Memory) -> bool:
-        """There is something to fold or to count again."""
-        return is_due(connection, memory, 1) or bool(void_quarters(connection))
+    def _behind(connection: sa.Connection, memory: Memory) -> int | None:
+        """The last event by seq, where there is something to fold or to count again; None where there is not."""
+        last: int = connection.exec_driver_sql("SELECT max(seq) FROM dut_event").scalar_one() or 0
+        return last if last > memory.state.folded or void_quarters(connection) else None
 
     @contextlib.contextmanager
     def _read(self) -> Iterator[tuple[sa.Connection, Memory]]:
         with self._connections.read() as (connection, memory):
-            if memory.state is None or not memory.state.inbox or not waiting(connection):
+            if not memory.state.inbox or not waiting(connection):
                 yield connection, memory
                 return
         while True:

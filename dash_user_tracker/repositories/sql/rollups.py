@@ -55,7 +55,6 @@ class Rollups:
     """The counts of what *filters* select."""
 
     def __init__(self, connection: sa.Connection, memory: Memory, filters: Filters) -> None:
-        assert memory.state is not None
         self.connection = connection
         self.memory = memory
         self.filters = filters
