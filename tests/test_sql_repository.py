@@ -256,9 +256,9 @@ def test_a_newer_schema_is_refused_with_the_way_out_and_left_alone(
     query(file, "UPDATE dut_store SET version = version + 1, compatible = version + 1")
     query(file, "PRAGMA wal_checkpoint(TRUNCATE)")
     before = file.read_bytes()
-    with pytest.raises(SchemaError, match=r"schema version 3, this .* knows 2.*pip install -U dash-user-tracker"):
+    with pytest.raises(SchemaError, match=r"schema version 4, this .* knows 3.*pip install -U dash-user-tracker"):
         repository.save_event(view())
-    with pytest.raises(SchemaError, match="schema version 3"):
+    with pytest.raises(SchemaError, match="schema version 4"):
         repository.get_page_views()
     assert file.read_bytes() == before
 
@@ -381,7 +381,7 @@ def test_without_sqlalchemy_the_error_names_what_to_install() -> None:
         "except ImportError as error:\n    print(error)"
     )
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=60)
-    assert done.stdout == 'SqlTrackerRepository needs SQLAlchemy 2: pip install "dash-user-tracker[sql]"\n'
+    assert done.stdout == 'SqlTrackerRepository needs SQLAlchemy 2 and NumPy: pip install "dash-user-tracker[sql]"\n'
 
 
 # -- network file systems -----------------------------------------------------------------

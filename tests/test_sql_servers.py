@@ -194,7 +194,7 @@ def test_a_newer_schema_is_refused_with_the_way_out(url: str, repository: Tracke
     with engine.begin() as connection:
         connection.exec_driver_sql("UPDATE dut_store SET version = version + 1, compatible = version + 1")
     engine.dispose()
-    with pytest.raises(SchemaError, match=r"schema version 3, this .* knows 2.*pip install -U dash-user-tracker"):
+    with pytest.raises(SchemaError, match=r"schema version 4, this .* knows 3.*pip install -U dash-user-tracker"):
         repository.save_event(view())
 
 

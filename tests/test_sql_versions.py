@@ -8,9 +8,12 @@ from pathlib import Path
 
 import pytest
 from contract import view
+from metrics_strategies import assert_same
 
 from dash_user_tracker.codec import decode_event
 from dash_user_tracker.events import Event
+from dash_user_tracker.metrics.filters import EVERYTHING
+from dash_user_tracker.repositories.memory import MemoryTrackerRepository
 from dash_user_tracker.repositories.sql import SqlTrackerRepository
 
 STORES = Path(__file__).parent / "stores"
@@ -26,7 +29,7 @@ def events_of(store: Path) -> list[Event]:
 
 
 def test_there_is_a_file_of_each_version() -> None:
-    assert [store.stem for store in VERSIONS] == ["version-1"]
+    assert [store.stem for store in VERSIONS] == ["version-1", "version-2"]
 
 
 @pytest.mark.parametrize("store", VERSIONS, ids=lambda store: store.stem)
@@ -40,7 +43,19 @@ def test_a_file_of_a_released_version_opens_with_every_event(store: Path, tmp_pa
 
 
 @pytest.mark.parametrize("store", VERSIONS, ids=lambda store: store.stem)
-def test_saving_alone_moves_what_a_released_version_left(store: Path, tmp_path: Path) -> None:
+def test_a_file_of_a_released_version_is_counted_as_its_events_are(store: Path, tmp_path: Path) -> None:
+    repository, reference = SqlTrackerRepository(f"sqlite:///{copy_of(store, tmp_path)}"), MemoryTrackerRepository()
+    reference.save_events(events_of(store))
+    assert_same(reference.get_summary(filters=EVERYTHING), repository.get_summary(filters=EVERYTHING))
+    for dimension in ("page", "path", "user", "callback"):
+        assert_same(
+            *(each.get_breakdown(dimension, filters=EVERYTHING, limit=None) for each in (reference, repository))
+        )
+    assert_same(reference.get_visits(filters=EVERYTHING), repository.get_visits(filters=EVERYTHING))
+
+
+def test_saving_alone_moves_what_version_1_left(tmp_path: Path) -> None:
+    store = STORES / "version-1.db"
     file = copy_of(store, tmp_path)
     SqlTrackerRepository(f"sqlite:///{file}").save_event(view("/later", at=1000))
     connection = sqlite3.connect(str(file))

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 try:
+    import numpy  # noqa: F401
+
     # The dialect is named, so that it is not imported first on a worker thread: see repositories/http.py.
     import sqlalchemy.dialects.sqlite.pysqlite  # noqa: F401
     from sqlalchemy import URL  # noqa: F401 - 1.4 has none
 except ImportError as error:
-    raise ImportError('SqlTrackerRepository needs SQLAlchemy 2: pip install "dash-user-tracker[sql]"') from error
+    raise ImportError(
+        'SqlTrackerRepository needs SQLAlchemy 2 and NumPy: pip install "dash-user-tracker[sql]"'
+    ) from error
 
 from .repository import SqlTrackerRepository as SqlTrackerRepository

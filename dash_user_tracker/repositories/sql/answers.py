@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from datetime import datetime, timedelta
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import sqlalchemy as sa
 
 from ...events import ANONYMOUS
@@ -29,46 +31,14 @@ from ...metrics.periods import Period, last_periods, local, periods, zone_of
 from ...metrics.tables import Rows
 from ...metrics.words import METRICS, NOW_MINUTES
 from . import schema
-from .cells import (
-    BOUNCES,
-    BY_CASCADE,
-    BY_INITIAL,
-    BY_NAVIGATION,
-    BY_OTHER,
-    BY_USER,
-    CALLBACK_ACTORS,
-    CALLBACK_ERRORS,
-    CALLBACK_LAST,
-    CALLBACK_WAITING,
-    CALLBACKS,
-    CUSTOMS,
-    ERRORS,
-    INTERACTIONS,
-    LATENCIES,
-    NO_UPDATES,
-    PAGE_ACTORS,
-    PAGES,
-    REQUEST_BYTES,
-    RESPONSE_BYTES,
-    RUNS,
-    STAYED,
-    USER_INTERACTIONS,
-    USER_LAST,
-    USER_VIEWS,
-    USER_VISITS,
-    USERS,
-    VIEWS,
-    VISITS,
-    WAITING,
-    Core,
-    bucket_of,
-    callback_of,
-    edges_of,
-    quantile,
-)
-from .packing import count_bits, numbers_of
-from .rollups import Range, Rollups
+from . import sections as s
+from .histogram import BUCKETS, bucket_at, edges_of, quantile
+from .packing import Column, Ints
+from .rollups import Detail, Hours, Range, Rollups, sums_by
+from .sections import Section, count_distinct
 from .texts import from_microseconds, to_microseconds
+
+Flags = npt.NDArray[np.bool_]
 
 #: Runs of which percentiles are computed exactly, from each of them.
 EXACT = 5000
@@ -85,73 +55,70 @@ KNOWN = {
 
 
 class Values:
-    """The metrics of one period."""
+    """The metrics of one of the ranges of *hours*."""
 
-    def __init__(self, rollups: Rollups, whole: Range, core: Core, *, exact: bool) -> None:
+    def __init__(self, rollups: Rollups, hours: Hours, number: int, whole: Range, *, exact: bool) -> None:
         self._rollups = rollups
+        self._hours = hours
+        self._number = number
         self._whole = whole
-        self._core = core
         self._exact = exact
-        self._bits = core.bits
 
     def value(self, metric: str) -> Number | None:
-        totals = self._core.totals
         if metric in _SHARES:
             return self._latency(_SHARES[metric])
-        if metric == "people":
-            return count_bits(self._bits[0])
-        if metric == "visitors":
-            return count_bits(self._bits[1])
+        if metric in _ACTORS:
+            return int(self._hours.counts(_ACTORS[metric])[self._number])
         if metric == "error_rate":
-            return ratio(totals[ERRORS], totals[RUNS])
+            return ratio(self._total(s.ERRORS), self._total(s.ALL_RUNS))
         if metric == "waiting_ms":
-            return totals[WAITING] / 1000
+            return self._total(s.WAITING) / 1000
         if metric == "bounce_rate":
-            return ratio(totals[BOUNCES], totals[VISITS])
+            return ratio(self._total(s.BOUNCES), self._total(s.VISITS))
         if metric == "visit_mean_s":
-            return totals[STAYED] / totals[VISITS] / 1e6 if totals[VISITS] else None
+            visits = self._total(s.VISITS)
+            return self._total(s.STAYED) / visits / 1e6 if visits else None
         if metric == "visit_median_s":
             return self._median()
-        return totals[_COUNTS[metric]]
+        return self._total(_COUNTS[metric])
+
+    def _total(self, column: int) -> int:
+        return int(self._hours.totals[self._number, column])
 
     def _latency(self, share: float) -> float | None:
-        if not self._core.totals[LATENCIES]:
+        if not self._total(s.LATENCIES):
             return None
         if self._exact:
             return percentile(durations(self._rollups, self._whole), share)
-        found = quantile(self._core.latency, share)
+        found = quantile(*self._hours.histogram(s.LATENCY, self._number), share)
         return None if found is None else found / 1000
 
     def _median(self) -> float | None:
         """Seconds: the histogram says in which bucket it is, the visits of this bucket which one."""
-        count = self._core.totals[VISITS]
+        count = self._total(s.VISITS)
         if not count:
             return None
-        rank = (count + 1) // 2
-        for bucket in sorted(self._core.stays):
-            if rank <= self._core.stays[bucket]:
-                break
-            rank -= self._core.stays[bucket]
+        bucket, rank = bucket_at(*self._hours.histogram(s.STAYS, self._number), (count + 1) // 2)
         if not bucket:  # of no length, as most are that bounce
             return 0.0
-        low, high = edges_of(bucket)
-        found = self._rollups.durations_of_visits(self._whole, low - 1, high + 1)
-        return sorted(duration for duration in found if bucket_of(duration) == bucket)[rank - 1] / 1e6
+        found = self._rollups.durations_of_visits(self._whole, *edges_of(bucket))
+        return sorted(found)[rank - 1] / 1e6
 
 
+_ACTORS = {"people": s.PEOPLE, "visitors": s.VISITORS}
 _COUNTS = {
-    "views": VIEWS,
-    "custom_events": CUSTOMS,
-    "runs": RUNS,
-    "errors": ERRORS,
-    "interactions": INTERACTIONS,
-    "visits": VISITS,
+    "views": s.VIEWS,
+    "custom_events": s.CUSTOMS,
+    "runs": s.ALL_RUNS,
+    "errors": s.ERRORS,
+    "interactions": s.INTERACTIONS,
+    "visits": s.VISITS,
 }
 
 
-def is_few(cores: Sequence[Core], exact: int) -> bool:
+def is_few(hours: Hours, exact: int) -> bool:
     """Percentiles can be had from each run."""
-    return sum(core.totals[LATENCIES] for core in cores) <= exact
+    return int(hours.totals[:, s.LATENCIES].sum()) <= exact
 
 
 def durations(rollups: Rollups, whole: Range) -> list[float]:
@@ -173,9 +140,9 @@ def summary(
 ) -> Summary:
     """`MetricsReader.get_summary`."""
     whole = rollups.range_of(start, end)
-    core = rollups.cores([whole])[0]
-    few = is_few([core], exact)
-    values = Values(rollups, whole, core, exact=few)
+    hours = rollups.hours([whole])
+    few = is_few(hours, exact)
+    values = Values(rollups, hours, 0, whole, exact=few)
     numbers: dict[str, Any] = {metric: values.value(metric) for metric in METRICS}
     return Summary(start=start, end=end, previous=previous, exact=few, **numbers)
 
@@ -188,17 +155,17 @@ def series(
     found = periods(interval, start, end, zone)
     low, high = rollups.range_of(start, end)
     ranges = [_clipped(period, low, high) for period in found]
-    cores = rollups.cores(ranges)
-    few = metric not in _SHARES or is_few(cores, exact)
+    hours = rollups.hours(ranges)
+    few = metric not in _SHARES or is_few(hours, exact)
     return Rows(
         tuple(
             SeriesPoint(
                 start=local(period.start, zone),
                 end=local(period.end, zone),
-                value=Values(rollups, own, core, exact=few).value(metric),
+                value=Values(rollups, hours, number, own, exact=few).value(metric),
                 partial=period.start < start or end < period.end,
             )
-            for period, own, core in zip(found, ranges, cores)
+            for number, (period, own) in enumerate(zip(found, ranges))
         ),
         exact=few,
     )
@@ -214,67 +181,72 @@ def breakdown(
     exact: int,
 ) -> Rows[BreakdownRow]:
     """`MetricsReader.get_breakdown` for the dimensions and metrics in `KNOWN`."""
-    whole = rollups.range_of(start, end)
+    detail = rollups.detail(rollups.range_of(start, end))
     few = True
-    if dimension == "user":
-        found = _users(rollups, whole, wanted)
-    elif dimension == "callback":
-        stats, few = _callbacks(rollups, whole, exact, people=not PEOPLE_METRICS.isdisjoint(wanted))
+    if dimension == "callback":
+        stats, few = _callbacks(rollups, detail, rollups.range_of(start, end), exact, set(wanted))
         found = [
             BreakdownRow(row.callback, {metric: getattr(row, metric) for metric in wanted}, row.last) for row in stats
         ]
         few = few or _SHARES.keys().isdisjoint(wanted)
-    else:
-        found = _pages(rollups, whole, wanted, dimension)
-    found.sort(key=lambda row: (descending(row.values[wanted[0]]), none_last(row.key)))
-    rows = found[:limit]
-    if dimension == "user":
-        rows = [
-            BreakdownRow(row.key, row.values, row.last, name_of(rollups, row.key) if row.key else None) for row in rows
-        ]
-    return Rows(tuple(rows), total=len(found), exact=few)
+        found.sort(key=lambda row: (descending(row.values[wanted[0]]), none_last(row.key)))
+        return Rows(tuple(found[:limit]), total=len(found), exact=few)
+    return (
+        _users(rollups, detail, wanted, limit)
+        if dimension == "user"
+        else _pages(rollups, detail, wanted, limit, dimension)
+    )
 
 
-def _pages(rollups: Rollups, whole: Range, wanted: Sequence[str], dimension: str) -> list[BreakdownRow]:
-    peopled = not PEOPLE_METRICS.isdisjoint(wanted)
-    detail = rollups.detail(whole, (PAGES, PAGE_ACTORS) if peopled else (PAGES,))
-    if dimension == "page":
-        table, people, visitors = detail.pages, detail.page_people, detail.page_visitors
-    else:
-        table, people, visitors = detail.paths, detail.path_people, detail.path_visitors
-    texts = _texts(rollups, schema.PAGE, table)
-    merged: dict[str | None, tuple[int, int, set[int], set[int]]] = {}
-    for number, (views, events, last) in table.items():
-        if not events:
-            continue
-        key = texts.get(number) or None
-        before = merged.get(key, (0, last, set(), set()))
-        merged[key] = (
-            before[0] + views,
-            max(before[1], last),
-            before[2] | people.get(number, set()) if peopled else before[2],
-            before[3] | visitors.get(number, set()) if peopled else before[3],
-        )
-    rows = []
-    for key, (views, last, own_people, own_visitors) in merged.items():
-        values = {"views": views, "people": len(own_people), "visitors": len(own_visitors)}
-        rows.append(BreakdownRow(key, {metric: values[metric] for metric in wanted}, from_microseconds(last)))
-    return rows
+def _pages(
+    rollups: Rollups, detail: Detail, wanted: Sequence[str], limit: int | None, dimension: str
+) -> Rows[BreakdownRow]:
+    table, people, visitors = _PLACES[dimension]
+    keys, (views, events) = detail.table(table, (s.PAGE_VIEWS, s.PAGE_EVENTS))
+    names = Names(rollups, schema.PAGE, keys, lambda text: text)
+    columns = {"views": names.sums(keys, views)}
+    for metric, section in (("people", people), ("visitors", visitors)):
+        if metric in wanted:
+            columns[metric] = names.distinct(*detail.sets(section))
+    return names.rows(
+        detail, table, names.sums(keys, events) > 0, {metric: columns[metric] for metric in wanted}, limit
+    )
 
 
-def _users(rollups: Rollups, whole: Range, wanted: Sequence[str]) -> list[BreakdownRow]:
-    detail = rollups.detail(whole, (USERS,))
-    texts = _texts(rollups, schema.WHO, detail.users)
-    columns = {"views": USER_VIEWS, "visits": USER_VISITS, "interactions": USER_INTERACTIONS}
-    return [
+_PLACES = {
+    "page": (s.PAGES, s.PAGE_PEOPLE, s.PAGE_VISITORS),
+    "path": (s.PATHS, s.PATH_PEOPLE, s.PATH_VISITORS),
+}
+
+
+def _users(rollups: Rollups, detail: Detail, wanted: Sequence[str], limit: int | None) -> Rows[BreakdownRow]:
+    keys, (views, visits, interactions, events) = detail.table(
+        s.USERS, (s.USER_VIEWS, s.USER_VISITS, s.USER_INTERACTIONS, s.USER_EVENTS)
+    )
+    count = int(keys.max(initial=0)) + 1
+    columns = {"views": views, "visits": visits, "interactions": interactions}
+    sums = {metric: sums_by(keys, columns[metric], count) for metric in wanted}
+    there = np.flatnonzero(sums_by(keys, events, count))
+    leading = sums[wanted[0]][there]
+    shown = there[_first(leading, limit)]
+    texts = _texts(rollups, schema.WHO, shown.tolist())
+    lasts = detail.lasts(s.USERS, shown.tolist())
+    rows = [
         BreakdownRow(
             texts[number] if number else ANONYMOUS,
-            {metric: numbers[columns[metric]] for metric in wanted},
-            from_microseconds(numbers[USER_LAST]),
+            {metric: int(sums[metric][number]) for metric in wanted},
+            from_microseconds(lasts[number]),
         )
-        for number, numbers in detail.users.items()
-        if numbers[3]
+        for number in shown.tolist()
     ]
+    rows.sort(key=lambda row: (descending(row.values[wanted[0]]), none_last(row.key)))
+    return Rows(
+        tuple(
+            BreakdownRow(row.key, row.values, row.last, name_of(rollups, row.key) if row.key else None)
+            for row in rows[:limit]
+        ),
+        total=len(there),
+    )
 
 
 def name_of(rollups: Rollups, user_id: str) -> str | None:
@@ -284,9 +256,20 @@ def name_of(rollups: Rollups, user_id: str) -> str | None:
     key = (schema.WHO, user_id)
     number = rollups.memory.labels.look_up(rollups.connection, [key]).get(key)
     event = schema.event.c
+    own = [event.actor == number, event.person.is_not(None), event.seq <= rollups.folded]
+    latest = sa.select(event.person).where(*own).order_by(event.ts.desc(), event.seq.desc()).limit(1)
+    person = rollups.connection.execute(latest).scalar()
+    if person is None:
+        return None
+    name = json.loads(rollups.memory.labels.read(rollups.connection, [(schema.PERSON, person)])[schema.PERSON, person])[
+        1
+    ]
+    if name and name != ANONYMOUS:
+        return str(name)
+    # An earlier one may have a name.
     query = (
         sa.select(event.person, sa.func.max(event.ts))
-        .where(event.actor == number, event.person.is_not(None), event.seq <= rollups.folded)
+        .where(*own)
         .group_by(event.person)
         .order_by(sa.func.max(event.ts).desc(), sa.func.max(event.seq).desc())
     )
@@ -304,69 +287,168 @@ def callback_stats(
     rollups: Rollups, start: datetime | None, end: datetime | None, sort: str, limit: int | None, exact: int
 ) -> Rows[CallbackStats]:
     """`MetricsReader.get_callback_stats`."""
-    rows, few = _callbacks(rollups, rollups.range_of(start, end), exact, people=True)
+    whole = rollups.range_of(start, end)
+    rows, few = _callbacks(rollups, rollups.detail(whole), whole, exact, {*_COLUMNS, *PEOPLE_METRICS, *_SHARES})
     rows.sort(key=lambda row: (descending(getattr(row, sort)), none_last(row.callback)))
     return Rows(tuple(rows[:limit]), total=len(rows), exact=few)
 
 
-def _callbacks(rollups: Rollups, whole: Range, exact: int, *, people: bool) -> tuple[list[CallbackStats], bool]:
-    detail = rollups.detail(whole, (CALLBACKS, CALLBACK_ACTORS) if people else (CALLBACKS,))
-    texts = _texts(rollups, schema.CALLBACK, detail.callbacks)
-    names: dict[int, str | None] = {}
-    for number in detail.callbacks:
-        label, output = json.loads(texts[number]) if number else (None, None)
-        names[number] = label or output or None
-    few = sum(detail.runs.values()) <= exact
-    latencies: dict[str | None, list[float]] = {}
-    histograms: dict[str | None, dict[int, int]] = {}
-    if few:
-        for number, duration in _runs(rollups, whole) if detail.runs else ():
-            latencies.setdefault(names[number], []).append(duration / 1000)
-    else:
-        for key, count in detail.runs.items():
-            number, bucket = callback_of(key)
-            own = histograms.setdefault(names[number], {})
-            own[bucket] = own.get(bucket, 0) + count
-    grouped: dict[str | None, list[int]] = {}
-    for number in detail.callbacks:
-        grouped.setdefault(names[number], []).append(number)
-    rows = []
-    for name, numbers in grouped.items():
-        sums = [sum(column) for column in zip(*(detail.callbacks[number] for number in numbers))]
-        runs = sum(sums[: BY_OTHER + 1])
-        if not runs:
-            continue
+_COLUMNS = {
+    "runs_user": s.BY_USER,
+    "runs_initial": s.BY_INITIAL,
+    "runs_cascade": s.BY_CASCADE,
+    "runs_navigation": s.BY_NAVIGATION,
+    "runs_other": s.BY_OTHER,
+    "errors": s.CALLBACK_ERRORS,
+    "no_updates": s.NO_UPDATES,
+    "waiting": s.CALLBACK_WAITING,
+    "request_bytes": s.REQUEST_BYTES,
+    "response_bytes": s.RESPONSE_BYTES,
+}
 
-        def slow(share: float, name: str | None = name) -> float | None:
-            if few:
-                return percentile(latencies.get(name, []), share)
-            found = quantile(histograms.get(name, {}), share)
-            return None if found is None else found / 1000
 
-        rows.append(
-            CallbackStats(
-                callback=name,
-                runs=runs,
-                runs_user=sums[BY_USER],
-                runs_initial=sums[BY_INITIAL],
-                runs_cascade=sums[BY_CASCADE],
-                runs_navigation=sums[BY_NAVIGATION],
-                runs_other=sums[BY_OTHER],
-                people=len(set().union(*(detail.callback_people.get(number, ()) for number in numbers))),
-                visitors=len(set().union(*(detail.callback_visitors.get(number, ()) for number in numbers))),
-                p50_ms=slow(0.50),
-                p95_ms=slow(0.95),
-                p99_ms=slow(0.99),
-                waiting_ms=sums[CALLBACK_WAITING] / 1000,
-                errors=sums[CALLBACK_ERRORS],
-                error_rate=sums[CALLBACK_ERRORS] / runs,
-                no_update_share=sums[NO_UPDATES] / runs,
-                request_bytes=sums[REQUEST_BYTES],
-                response_bytes=sums[RESPONSE_BYTES],
-                last=from_microseconds(max(detail.callbacks[number][CALLBACK_LAST] for number in numbers)),
-            )
+def _callbacks(
+    rollups: Rollups, detail: Detail, whole: Range, exact: int, wanted: Set[str]
+) -> tuple[list[CallbackStats], bool]:
+    """Every callback; numbers that are not *wanted* may be 0."""
+    heavy = not wanted.isdisjoint({"waiting_ms", "waiting", "request_bytes", "response_bytes"})
+    columns = {name: place for name, place in _COLUMNS.items() if heavy or place < s.CALLBACKS.light}
+    keys, numbers = detail.table(s.CALLBACKS, list(columns.values()))
+    names = Names(rollups, schema.CALLBACK, keys, _callback_name)
+    sums = {name: names.sums(keys, column) for name, column in zip(columns, numbers)}
+    runs = np.sum([sums[name] for name in _CAUSES], axis=0)
+    people, visitors = (
+        names.distinct(*detail.sets(section)) if metric in wanted else np.zeros(len(names.names), np.int64)
+        for metric, section in (("people", s.CALLBACK_PEOPLE), ("visitors", s.CALLBACK_VISITORS))
+    )
+    slow, few = _latencies(rollups, detail, names, whole, exact) if not wanted.isdisjoint(_SHARES) else ({}, True)
+    lasts = names.lasts(detail, s.CALLBACKS, range(len(names.names)))
+
+    def number(name: str, group: int) -> int:
+        return int(sums[name][group]) if name in sums else 0
+
+    rows = [
+        CallbackStats(
+            callback=names.names[group],
+            runs=int(runs[group]),
+            people=int(people[group]),
+            visitors=int(visitors[group]),
+            waiting_ms=number("waiting", group) / 1000,
+            error_rate=number("errors", group) / int(runs[group]),
+            no_update_share=number("no_updates", group) / int(runs[group]),
+            last=from_microseconds(lasts[group]),
+            errors=number("errors", group),
+            request_bytes=number("request_bytes", group),
+            response_bytes=number("response_bytes", group),
+            **{name: number(name, group) for name in _CAUSES},
+            p50_ms=slow.get(group, _UNKNOWN)["p50_ms"],
+            p95_ms=slow.get(group, _UNKNOWN)["p95_ms"],
+            p99_ms=slow.get(group, _UNKNOWN)["p99_ms"],
         )
+        for group in np.flatnonzero(runs).tolist()
+    ]
     return rows, few
+
+
+_CAUSES = ("runs_user", "runs_initial", "runs_cascade", "runs_navigation", "runs_other")
+_UNKNOWN: dict[str, float | None] = dict.fromkeys(_SHARES)
+
+
+def _callback_name(text: str) -> str | None:
+    label, output = json.loads(text)
+    return label or output or None
+
+
+def _latencies(
+    rollups: Rollups, detail: Detail, names: Names, whole: Range, exact: int
+) -> tuple[dict[int, dict[str, float | None]], bool]:
+    """The percentiles of each name, in milliseconds, and whether they are exact."""
+    keys, (counts,) = detail.table(s.RUNS, (0,))
+    few = int(counts.sum()) <= exact
+    if few:
+        latencies: dict[int, list[float]] = {}
+        for callback, duration in _runs(rollups, whole) if len(keys) else ():
+            latencies.setdefault(names.group(callback), []).append(duration / 1000)
+        return {
+            group: {metric: percentile(own, share) for metric, share in _SHARES.items()}
+            for group, own in latencies.items()
+        }, True
+    groups = names.groups(keys // BUCKETS)
+    sums = sums_by(groups * BUCKETS + keys % BUCKETS, counts, len(names.names) * BUCKETS).reshape(-1, BUCKETS)
+    buckets = np.arange(BUCKETS)
+    found = {}
+    for group, own in enumerate(sums):
+        at = {metric: quantile(buckets, own, share) for metric, share in _SHARES.items()}
+        found[group] = {metric: None if value is None else value / 1000 for metric, value in at.items()}
+    return found, False
+
+
+class Names:
+    """What some labels are called: several may have one name, and are one group."""
+
+    def __init__(self, rollups: Rollups, kind: int, keys: Ints, name: Callable[[str], str | None]) -> None:
+        numbers = np.unique(keys).tolist()
+        texts = _texts(rollups, kind, numbers)
+        groups: dict[str | None, int] = {}
+        self._groups = np.zeros(max(numbers, default=0) + 1, np.int64)
+        self._numbers: list[list[int]] = []
+        for number in numbers:
+            called = (name(texts[number]) or None) if number else None
+            group = groups.setdefault(called, len(groups))
+            self._groups[number] = group
+            if group == len(self._numbers):
+                self._numbers.append([])
+            self._numbers[group].append(number)
+        self.names = list(groups)
+
+    def group(self, key: int) -> int:
+        return int(self._groups[key])
+
+    def groups(self, keys: Column) -> Ints:
+        """The group of each label."""
+        return self._groups[keys]
+
+    def sums(self, keys: Ints, values: Ints) -> Ints:
+        """The sum of each group."""
+        return sums_by(self.groups(keys), values, len(self.names))
+
+    def distinct(self, keys: Column, members: Column) -> Ints:
+        """How many members each group has."""
+        return count_distinct(self.groups(keys), members, len(self.names))
+
+    def lasts(self, detail: Detail, section: Section, groups: Iterable[int]) -> dict[int, int]:
+        """The latest moment of some groups."""
+        wanted = {group: self._numbers[group] for group in groups}
+        found = detail.lasts(section, [number for own in wanted.values() for number in own])
+        return {group: max(found[number] for number in own if number in found) for group, own in wanted.items()}
+
+    def rows(
+        self, detail: Detail, section: Section, there: Flags, columns: Mapping[str, Ints], limit: int | None
+    ) -> Rows[BreakdownRow]:
+        """Those that are *there*, those with the most of the first column first."""
+        present = np.flatnonzero(there)
+        shown = present[_first(next(iter(columns.values()))[present], limit)].tolist()
+        lasts = self.lasts(detail, section, shown)
+        rows = [
+            BreakdownRow(
+                self.names[group],
+                {metric: int(column[group]) for metric, column in columns.items()},
+                from_microseconds(lasts[group]),
+            )
+            for group in shown
+        ]
+        leading = next(iter(columns))
+        rows.sort(key=lambda row: (descending(row.values[leading]), none_last(row.key)))
+        return Rows(tuple(rows[:limit]), total=len(present))
+
+
+def _first(values: Ints, limit: int | None) -> Ints:
+    """Where the *limit* highest values are, and all that are as high as the last of them."""
+    if limit is None or len(values) <= limit:
+        return np.arange(len(values))
+    if not limit:
+        return np.arange(0)
+    return np.flatnonzero(values >= np.partition(values, -limit)[-limit])
 
 
 def journeys(
@@ -411,64 +493,56 @@ def funnel(
     low, high = rollups.range_of(start, end)
     keys = [(schema.PAGE, step.name) for step in steps]
     numbers = rollups.memory.labels.look_up(rollups.connection, keys)
-    event = schema.event.c
-    routed = any(context.routed for context in rollups.memory.contexts(rollups.connection).values())
-    moments: dict[tuple[int, int, int], set[int]] = {}
-    for place, key in enumerate(keys):
-        number = numbers.get(key)
-        if number is None:
-            continue
-        for column in (event.path, event.page) if routed else (event.path,):
-            query = sa.select(event.ts, event.seq, event.actor, event.context).where(
-                event.kind == sa.literal_column(str(schema.VIEW)),
-                column == number,
-                event.ts >= low,
-                event.ts < high,
-                event.seq <= rollups.folded,
-                event.actor.is_not(None),
-                *rollups.conditions(),
-            )
-            if rollups.filters.app is None:
-                query = query.with_only_columns(event.ts, event.seq, event.actor)
-            for row in rollups.connection.execute(query):
-                if rollups.filters.app is not None:
-                    values = rollups.memory.contexts(rollups.connection)[row[3]].values
-                    if values["app_name"] != rollups.filters.app:
-                        continue
-                moments.setdefault((row[0], row[1], row[2]), set()).add(place)
-    reached = _furthest(moments, len(steps), None if within is None else within // timedelta(microseconds=1))
-    rows: list[FunnelRow] = []
-    totals: list[int] = []
-    for place, step in enumerate(steps):
-        there = [actor for actor, count in reached.items() if count > place]
-        people = sum(actor > 0 for actor in there)
-        totals.append(len(there))
-        rows.append(
+    seen = rollups.seen((low, high), list(numbers.values()))
+    views: list[Ints] = []  # of each step: rows of moment, seq, actor
+    for key in keys:
+        number = numbers.get(key, -1)
+        own = (seen[:, 1 + s.SEEN_PATH] == number) | (seen[:, 1 + s.SEEN_PAGE] == number)
+        views.append(seen[own][:, : 2 + s.SEEN_ACTOR])
+    reached = _reached(views, None if within is None else within // timedelta(microseconds=1))
+    steps_taken: list[FunnelRow] = []
+    for place, (step, actors) in enumerate(zip(steps, reached)):
+        people = int((actors > 0).sum())
+        steps_taken.append(
             FunnelRow(
                 step=str(step),
                 people=people,
-                visitors=len(there) - people,
-                share=ratio(len(there), totals[0]),
-                from_previous=ratio(len(there), totals[place - 1]) if place else None,
+                visitors=len(actors) - people,
+                share=ratio(len(actors), len(reached[0])),
+                from_previous=ratio(len(actors), len(reached[place - 1])) if place else None,
             )
         )
-    return Rows(tuple(rows))
+    return Rows(tuple(steps_taken))
 
 
-def _furthest(moments: Mapping[tuple[int, int, int], set[int]], count: int, within: int | None) -> dict[int, int]:
-    """How many steps each actor took; see `metrics.funnels.furthest`."""
-    starts: dict[int, list[int | None]] = {}
-    for at, _, actor in sorted(moments):
-        own = starts.get(actor)
-        if own is None:
-            own = starts[actor] = [None] * count
-        for place in sorted(moments[at, _, actor], reverse=True):
-            begun = at if place == 0 else own[place - 1]
-            if begun is not None and (within is None or at - begun <= within):
-                own[place] = begun
-    return {
-        actor: next((place for place, begun in enumerate(own) if begun is None), count) for actor, own in starts.items()
-    }
+def _reached(views: Sequence[Ints], within: int | None) -> list[Ints]:
+    """The actors that took each step; *views*: of each step the moments, seq and actors.
+
+    A view takes a step if the one before was taken earlier, the first of all at most *within* before: of the latest
+    attempt, see `metrics.funnels.furthest`.
+    """
+    found = []
+    # Who took the step, when, and when the latest attempt that got there began.
+    taken = np.zeros((0, 4), np.int64)
+    for place, (ts, seq, actor) in enumerate(own.T for own in views):
+        if not place:
+            taken = np.column_stack((actor, ts, seq, ts))
+        else:
+            # In the order of actor, moment, seq: the last step before each view.
+            both = np.concatenate((taken, np.column_stack((actor, ts, seq, np.full(len(ts), s.NEVER)))))
+            # A view that may be both steps is no step to itself: as a later step it stands in front.
+            is_view = np.arange(len(both)) >= len(taken)
+            both = both[np.lexsort((~is_view, both[:, 2], both[:, 1], both[:, 0]))]
+            is_view = both[:, 3] == s.NEVER
+            before = np.maximum.accumulate(np.where(is_view, -1, np.arange(len(both))))
+            known = is_view & (before >= 0)
+            known[known] = both[before[known], 0] == both[known, 0]
+            begun = both[before, 3]
+            if within is not None:
+                known &= both[:, 1] - begun <= within
+            taken = np.column_stack((both[known, :3], begun[known]))
+        found.append(np.unique(taken[:, 0]))
+    return found
 
 
 # -- people over time ------------------------------------------------------------------------
@@ -479,32 +553,32 @@ def active_users(rollups: Rollups, until: datetime, tz: str) -> ActiveUsers:
     zone = zone_of(tz)
     days = last_periods("day", 28, until, zone)
     low, high = rollups.range_of(None, until)
-    cores = rollups.cores([_clipped(day, low, high) for day in days])
+    hours = rollups.hours([_clipped(day, low, high) for day in days])
+    daily = hours.flags(s.PEOPLE)
     recent = to_microseconds(until - timedelta(minutes=NOW_MINUTES))
-    now = rollups.cores([(max(low, recent), high)] if recent < high else [(0, 0)])[0]
-    daily = [core.bits[0] for core in cores]
-    month = _union(daily)
-    day_mean = sum(map(count_bits, daily)) / len(days)
+    now = rollups.hours([(max(low, recent), high)])
+    month = _size(np.any(daily, axis=0))
+    day_mean = int(daily.sum()) / len(days)
     return ActiveUsers(
         end=local(until, zone),
-        now=count_bits(now.bits[0]),
-        now_visitors=count_bits(now.bits[1]),
-        day=count_bits(daily[-1]),
-        day_visitors=count_bits(cores[-1].bits[1]),
-        week=count_bits(_union(daily[-7:])),
-        month=count_bits(month),
+        now=int(now.counts(s.PEOPLE)[0]),
+        now_visitors=int(now.counts(s.VISITORS)[0]),
+        day=_size(daily[-1]),
+        day_visitors=int(hours.counts(s.VISITORS)[-1]),
+        week=_size(np.any(daily[-7:], axis=0)),
+        month=month,
         day_mean=day_mean,
-        stickiness=ratio(day_mean, count_bits(month)),
+        stickiness=ratio(day_mean, month),
     )
 
 
-def _people(rollups: Rollups, found: Sequence[Period], until: datetime) -> tuple[int, list[int]]:
-    """People before the first period, and those of each."""
+def _people(rollups: Rollups, found: Sequence[Period], until: datetime) -> tuple[Flags, Flags]:
+    """People before the first period, and a row of those of each."""
     low, high = rollups.range_of(None, until)
     begin = to_microseconds(found[0].start)
     ranges = [(low, max(low, min(begin, high))), *(_clipped(period, low, high) for period in found)]
-    before, *cores = rollups.cores(ranges)
-    return before.bits[0], [core.bits[0] for core in cores]
+    flags = rollups.hours(ranges).flags(s.PEOPLE)
+    return flags[0], flags[1:]
 
 
 def retention(rollups: Rollups, unit: str, count: int, until: datetime, tz: str) -> Rows[RetentionRow]:
@@ -515,12 +589,13 @@ def retention(rollups: Rollups, unit: str, count: int, until: datetime, tz: str)
     rows = []
     for number, period in enumerate(found):
         cohort = active[number] & ~seen
-        seen |= active[number]
+        seen = seen | active[number]
+        there = np.count_nonzero(active[:, cohort], axis=1)
         cells = [
-            count_bits(cohort & active[later]) if later < len(found) and found[later].end <= until else None
+            int(there[later]) if later < len(found) and found[later].end <= until else None
             for later in range(number, number + len(found))
         ]
-        rows.append(RetentionRow(local(period.start, zone), count_bits(cohort), tuple(cells)))
+        rows.append(RetentionRow(local(period.start, zone), _size(cohort), tuple(cells)))
     return Rows(tuple(rows))
 
 
@@ -530,19 +605,19 @@ def lifecycle(rollups: Rollups, unit: str, count: int, until: datetime, tz: str)
     found = last_periods(unit, count + 1, until, zone)
     seen, active = _people(rollups, found, until)
     rows = []
-    seen |= active[0]
+    seen = seen | active[0]
     for period, now, before in zip(found[1:], active[1:], active):
         new = now & ~seen
-        seen |= now
+        seen = seen | now
         partial = period.end > until
         rows.append(
             LifecycleRow(
                 start=local(period.start, zone),
                 end=local(period.end, zone),
-                new=count_bits(new),
-                returning=count_bits(now & before),
-                resurrected=count_bits(now & ~before & ~new),
-                dormant=None if partial else count_bits(before & ~now),
+                new=_size(new),
+                returning=_size(now & before),
+                resurrected=_size(now & ~before & ~new),
+                dormant=None if partial else _size(before & ~now),
                 partial=partial,
             )
         )
@@ -551,15 +626,12 @@ def lifecycle(rollups: Rollups, unit: str, count: int, until: datetime, tz: str)
 
 def people_between(rollups: Rollups, start: datetime | None, end: datetime | None) -> set[str]:
     """The user ids of people with an activity."""
-    core = rollups.cores([rollups.range_of(start, end)])[0]
-    return set(_texts(rollups, schema.WHO, numbers_of(core.bits[0])).values())
+    (flags,) = rollups.hours([rollups.range_of(start, end)]).flags(s.PEOPLE)
+    return set(_texts(rollups, schema.WHO, np.flatnonzero(flags).tolist()).values())
 
 
-def _union(sets: Sequence[int]) -> int:
-    found = 0
-    for one in sets:
-        found |= one
-    return found
+def _size(flags: npt.NDArray[np.bool_] | np.bool_) -> int:
+    return int(np.count_nonzero(flags))
 
 
 def _clipped(period: Period, low: int, high: int) -> Range:

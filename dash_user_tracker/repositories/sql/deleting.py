@@ -13,10 +13,11 @@ import attrs
 import sqlalchemy as sa
 
 from . import recounting, schema
-from .cells import QUARTER
 from .connections import Memory
 from .labels import driver_insert
+from .primitives import USER
 from .schema import event, label, visit
+from .sections import QUARTER
 from .stays import INTERACTION_GAP, Stay, chunks, first_actions, known_visits, visits_from
 
 #: Events that one transaction deletes: others wait for it.
@@ -26,18 +27,18 @@ AT_ONCE = 2000
 LABELS_AT_ONCE = 5000
 
 #: Columns of labels that may say who somebody is, or what the person did: not what an app is called.
-_TELLING = {
-    "who": schema.WHO,
-    "person": schema.PERSON,
-    "client": schema.CLIENT,
-    "visitor": schema.VISITOR,
-    "page": schema.PAGE,
-    "path": schema.PAGE,
-    "referrer": schema.REFERRER,
-    "callback": schema.CALLBACK,
-    "control": schema.CONTROL,
-    "error": schema.ERROR,
-}
+_TELLING = [
+    (USER, schema.WHO),
+    (event.c.person, schema.PERSON),
+    (event.c.client, schema.CLIENT),
+    (event.c.visitor, schema.VISITOR),
+    (event.c.page, schema.PAGE),
+    (event.c.path, schema.PAGE),
+    (event.c.referrer, schema.REFERRER),
+    (event.c.callback, schema.CALLBACK),
+    (event.c.control, schema.CONTROL),
+    (event.c.error, schema.ERROR),
+]
 
 #: A row of an event that is an action the page script numbered.
 _IS_ACTION = sa.and_(
@@ -73,7 +74,7 @@ def delete_user(connection: sa.Connection, memory: Memory, number: int) -> int:
     """Delete some events of the user with a label; how many."""
     found = connection.execute(
         sa.select(event.c.seq, event.c.ts)
-        .where(event.c.actor == number, event.c.who == number)
+        .where(event.c.actor == number)
         .order_by(event.c.ts, event.c.seq)
         .limit(AT_ONCE)
     ).all()
@@ -144,8 +145,7 @@ def delete_labels(connection: sa.Connection, unused: Unused) -> bool:
 def _used(connection: sa.Connection, *conditions: sa.ColumnElement[bool]) -> dict[int, set[int]]:
     """The numbers of labels that some events have, by kind."""
     used: dict[int, set[int]] = {schema.WHO: {schema.ANONYMOUS_ID}}
-    for name, kind in _TELLING.items():
-        column = event.c[name]
+    for column, kind in _TELLING:
         query = sa.select(column).where(column.is_not(None), *conditions).distinct()
         used.setdefault(kind, set()).update(connection.execute(query).scalars())
     return used

@@ -8,13 +8,13 @@ hour that is counted already is counted on, and visits that a late one joins, sp
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
 import attrs
 import sqlalchemy as sa
 
-from . import schema
-from .cells import BY_DAY, CORE_SECTIONS, DAY, HOUR, INTERACTIONS, QUARTER, SECTIONS, Cell, Core, Detail
+from . import cells, schema
+from .batches import Batch, Derived
 from .connections import Memory
 from .labels import CHUNK, driver_insert
 from .rows import Context
@@ -34,7 +34,6 @@ from .stays import (
     Row,
     Stay,
     Stream,
-    chunks,
     first_actions,
     is_actor,
     is_scripted,
@@ -47,8 +46,6 @@ from .stays import (
 
 #: Events in one transaction.
 AT_ONCE = 5000
-#: Days that are added up in one transaction.
-DAYS_AT_ONCE = 2
 
 
 def is_due(connection: sa.Connection, memory: Memory, least: int = AT_ONCE) -> bool:
@@ -63,8 +60,7 @@ class Folding:
     def __init__(self, connection: sa.Connection, memory: Memory) -> None:
         self._connection = connection
         self._memory = memory
-        self._cores: dict[tuple[int, int], Core] = {}  # hour, segment
-        self._details: dict[tuple[int, int], Detail] = {}  # quarter, segment
+        self._derived = Derived()
         self._segments: dict[tuple[int, int], int] = {}  # context, automated
 
     def run(self) -> bool:
@@ -87,12 +83,8 @@ class Folding:
         self._resolve_segments(rows, contexts)
         streams: dict[Stream, list[Row]] = {}
         for row in rows:
-            context = contexts[row[CONTEXT]]
-            segment = self._segments[row[CONTEXT], row[AUTOMATED]]
-            cause, outcome = context.values["cause"], context.values["outcome"]
-            self._core(row[TS], segment).add(row, cause, outcome)
-            self._detail(row[TS], segment).add(row, cause, outcome)
             if row[ACTIVE]:
+                segment = self._segments[row[CONTEXT], row[AUTOMATED]]
                 streams.setdefault((row[ACTOR] or 0, segment), []).append(row)
         newest = self._newest_visits(streams)
         self._add_scripted(rows, low)
@@ -101,7 +93,8 @@ class Folding:
             self._add_unscripted(stream, own, last, high)
             self._add_visits(stream, own, last, high)
         self._write_visits()
-        self._write_cells()
+        batch = Batch(rows, contexts, self._segments)
+        cells.add(self._connection, lambda section: [batch.added(section), *self._derived.added(section)])
 
     # -- reading -----------------------------------------------------------------
 
@@ -136,7 +129,7 @@ class Folding:
             # One that began two days before the earliest of them cannot go on.
             statement = (
                 f"SELECT v.* FROM dut_visit v JOIN (SELECT actor, segment, max(t0) AS t0 FROM dut_visit "
-                f"WHERE actor IN ({own}) AND t0 > {earliest - 2 * DAY} GROUP BY actor, segment) n "
+                f"WHERE actor IN ({own}) AND t0 > {earliest - 2 * VISIT_CAP} GROUP BY actor, segment) n "
                 "ON v.actor = n.actor AND v.segment = n.segment AND v.t0 = n.t0"
             )
             for row in self._connection.exec_driver_sql(statement):
@@ -160,8 +153,8 @@ class Folding:
             if before is not None:
                 if (before[TS], before[SEQ]) < (row[TS], row[SEQ]):
                     continue
-                self._add_interaction(before, self._segment_of(before), -1)
-            self._add_interaction(row, self._segment_of(row), 1)
+                self._derived.add_interaction(before, self._segment_of(before), -1)
+            self._derived.add_interaction(row, self._segment_of(row), 1)
 
     def _known_firsts(self, loads: Iterable[bytes], low: int) -> dict[tuple[bytes, int], Row]:
         """The first runs up to seq *low* of the actions of page loads."""
@@ -192,7 +185,7 @@ class Folding:
             if row[TS] >= since:
                 change = (row[SEQ] in after) - (row[SEQ] in before)
                 if change:
-                    self._add_interaction(row, stream[1], change)
+                    self._derived.add_interaction(row, stream[1], change)
 
     # -- visits ----------------------------------------------------------------------
 
@@ -229,8 +222,7 @@ class Folding:
             self._made.append(stay)
 
     def _count_visit(self, stay: Stay, sign: int) -> None:
-        self._core(stay.t0, stay.segment).add_visit(stay.t1 - stay.t0, stay.bounce, sign)
-        self._detail(stay.t0, stay.segment).add_visit(stay.actor, sign)
+        self._derived.add_visit(stay, sign)
 
     def _visit_before(self, stream: Stream, moment: int) -> Stay | None:
         """The last visit of a stream that began at *moment* or before."""
@@ -251,99 +243,3 @@ class Folding:
         rows = [stay.to_row() for key, stay in made.items() if key not in same]
         if rows:
             self._connection.exec_driver_sql(driver_insert(self._connection.dialect, schema.visit), rows)
-
-    # -- cells -----------------------------------------------------------------------
-
-    def _core(self, moment: int, segment: int) -> Core:
-        key = (moment // HOUR, segment)
-        core = self._cores.get(key)
-        if core is None:
-            core = self._cores[key] = Core()
-        return core
-
-    def _detail(self, moment: int, segment: int) -> Detail:
-        key = (moment // QUARTER, segment)
-        detail = self._details.get(key)
-        if detail is None:
-            detail = self._details[key] = Detail()
-        return detail
-
-    def _add_interaction(self, row: Row, segment: int, sign: int) -> None:
-        self._core(row[TS], segment).totals[INTERACTIONS] += sign
-        self._detail(row[TS], segment).add_interaction(row[ACTOR], sign)
-
-    def _write_cells(self) -> None:
-        add_cells(self._connection, self._cores, 24, detailed=False)
-        add_cells(self._connection, self._details, 4, detailed=True)
-
-
-def _of_level(detailed: bool, base: int) -> sa.ColumnElement[bool]:
-    # Each section by itself: for a range of sections, the first column of the key, all periods would be read.
-    return schema.rollup.c.section.in_(
-        [base + section for section in SECTIONS if (section not in CORE_SECTIONS) is detailed]
-    )
-
-
-def add_cells(
-    connection: sa.Connection, cells: Mapping[tuple[int, int], Cell], in_a_day: int, *, detailed: bool
-) -> None:
-    """Add the *cells* to those of the same periods in the store."""
-    periods = sorted({period for period, _ in cells})
-    table = schema.rollup
-    for own in chunks(periods):
-        query = sa.select(table).where(_of_level(detailed, 0), table.c.period.in_(own))
-        for row in connection.execute(query).all():
-            cell = cells.get((row.period, row.segment))
-            if cell is not None:
-                cell.merge(row.section, bytes(row.packed))
-    rows = [
-        (section, period, segment, packed)
-        for (period, segment), cell in cells.items()
-        for section, packed in cell.packed().items()
-    ]
-    if not rows:
-        return
-    keys = [row[:3] for row in rows]
-    mark = "?" if connection.dialect.paramstyle == "qmark" else "%s"
-    connection.exec_driver_sql(
-        f"DELETE FROM dut_rollup WHERE section = {mark} AND period = {mark} AND segment = {mark}", keys
-    )
-    connection.exec_driver_sql(driver_insert(connection.dialect, table), rows)
-    days = sorted({period // in_a_day for period in periods})
-    for chunk in chunks(days):
-        connection.execute(table.delete().where(_of_level(detailed, BY_DAY), table.c.period.in_(chunk)))
-        known = set(connection.execute(sa.select(schema.day.c.day).where(schema.day.c.day.in_(chunk))).scalars())
-        fresh = [{"day": day} for day in chunk if day not in known]
-        if fresh:
-            connection.execute(schema.day.insert(), fresh)
-
-
-def add_up_days(connection: sa.Connection) -> bool:
-    """Add up the parts of some days that are over; false where none is left."""
-    latest = connection.execute(sa.select(sa.func.max(schema.day.c.day))).scalar_one()
-    if latest is None:
-        return False
-    query = sa.select(schema.day.c.day).where(schema.day.c.day < latest).order_by(schema.day.c.day).limit(DAYS_AT_ONCE)
-    days = connection.execute(query).scalars().all()
-    for day in days:
-        _add_up(connection, day, 24, Core, detailed=False)
-        _add_up(connection, day, 4, Detail, detailed=True)
-        connection.execute(schema.day.delete().where(schema.day.c.day == day))
-    return bool(days)
-
-
-def _add_up(connection: sa.Connection, day: int, in_a_day: int, kind: type[Cell], *, detailed: bool) -> None:
-    table = schema.rollup
-    cells: dict[int, Cell] = {}
-    first = day * in_a_day
-    parts = sa.select(table).where(_of_level(detailed, 0), table.c.period.between(first, first + in_a_day - 1))
-    for row in connection.execute(parts).all():
-        cells.setdefault(row.segment, kind()).merge(row.section, bytes(row.packed))
-    connection.execute(table.delete().where(_of_level(detailed, BY_DAY), table.c.period == day))
-    rows = [
-        (section + BY_DAY, day, segment, packed)
-        for segment, cell in cells.items()
-        for section, packed in cell.packed().items()
-    ]
-    if rows:
-        connection.exec_driver_sql(driver_insert(connection.dialect, table), rows)

@@ -4,14 +4,19 @@ A step forward keeps every event. A process takes part in a store as long as the
 the process's version, so that workers of two versions share it while they are being replaced.
 
 Version 1 had a table ``event`` with everything as JSON. It stays where it is, as an inbox: workers of version 1 go on
-writing to it, those of version 2 move what they find there, a bounded number of rows in each transaction.
+writing to it, those of later versions move what they find there, a bounded number of rows in each transaction.
+
+Version 2 counted moments from 1970 and kept its roll-ups otherwise. Its events stay, the roll-ups are made anew.
 """
 
 from __future__ import annotations
 
 import json
+import logging
 import time
 import uuid
+from collections.abc import Callable
+from datetime import timedelta
 
 import attrs
 import sqlalchemy as sa
@@ -22,14 +27,18 @@ from .address import POSTGRESQL, SQLITE
 from .schema import (
     ANONYMOUS_ID,
     COMPATIBLE_WITH,
+    DERIVED,
     SCHEMA_VERSION,
     TABLES,
     WHO,
+    event,
     label,
     metadata,
     store,
 )
-from .texts import digest_of, from_microseconds
+from .texts import EPOCH, ORIGIN, digest_of
+
+log = logging.getLogger(__name__)
 
 #: Rows of version 1 that one transaction moves.
 MOVED_AT_ONCE = 2000
@@ -81,6 +90,11 @@ class Migrations:
             self._create(connection)
             state = self._read(connection, write)
             known = None
+        if state.version < SCHEMA_VERSION:
+            connection.rollback()
+            self._alone(connection, self._upgrade)
+            state = self._read(connection, write)
+            known = None
         if known is not None and known.token == state.token:
             return attrs.evolve(state, inbox=known.inbox)
         return attrs.evolve(state, inbox=self._has_inbox(connection))
@@ -114,16 +128,25 @@ class Migrations:
     def _create(self, connection: sa.Connection) -> None:
         if self._dialect == SQLITE:
             self._create_file(connection)
+        else:
+            self._alone(connection, self._create_tables)
+
+    def _alone(self, connection: sa.Connection, change: Callable[[sa.Connection], None]) -> None:
+        """Change tables while no other process does; it commits."""
+        if self._dialect == SQLITE:
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+            change(connection)
+            connection.commit()
         elif self._dialect == POSTGRESQL:
             connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_LOCK})")
-            self._create_tables(connection)
+            change(connection)
             connection.commit()
         else:
-            # Creating a table commits, in MySQL: the lock is the session's.
+            # Changing a table commits, in MySQL: the lock is the session's.
             if connection.exec_driver_sql("SELECT GET_LOCK('dash_user_tracker', 60)").scalar_one() != 1:
-                raise SchemaError(f"{self._place}: another process has been creating the tables for 60 s; try again")
+                raise SchemaError(f"{self._place}: another process has been changing the tables for 60 s; try again")
             try:
-                self._create_tables(connection)
+                change(connection)
                 connection.commit()
             finally:
                 connection.exec_driver_sql("SELECT RELEASE_LOCK('dash_user_tracker')")
@@ -195,6 +218,38 @@ class Migrations:
                     raise
             time.sleep(0.01)
 
+    # -- version 2 ---------------------------------------------------------------
+
+    def _upgrade(self, connection: sa.Connection) -> None:
+        """From version 2. Where a change of a table commits, whoever comes next begins again."""
+        if connection.execute(sa.select(store.c.version)).scalar_one() >= SCHEMA_VERSION:
+            return  # another process was faster
+        started = time.monotonic()
+        connection.execute(store.update().values(folded=0))
+        metadata.drop_all(connection, DERIVED)
+        metadata.create_all(connection, DERIVED)
+        for index in event.indexes:
+            if index.name in ("dut_event_action", "dut_event_actor"):
+                index.drop(connection, checkfirst=True)
+                index.create(connection)
+        if self._dialect not in (SQLITE, POSTGRESQL):
+            connection.commit()
+        # Others that write wait for this row, and find the new version then.
+        connection.execute(store.update().values(version=SCHEMA_VERSION, compatible=COMPATIBLE_WITH))
+        moved = connection.execute(
+            event.update().values(
+                ts=event.c.ts - (ORIGIN - EPOCH) // timedelta(microseconds=1),
+                page=sa.func.nullif(event.c.page, event.c.path),
+                who=sa.case((event.c.actor > 0, None), else_=event.c.who),
+            )
+        ).rowcount
+        if self._dialect == SQLITE:
+            version = connection.exec_driver_sql("PRAGMA user_version").scalar_one()
+            if version > 1:  # else workers of version 1 may go on
+                connection.exec_driver_sql(f"PRAGMA user_version = {COMPATIBLE_WITH}")
+        seconds = time.monotonic() - started
+        log.info("%s: %d events are of schema version %d now (%.0f s)", self._place, moved, SCHEMA_VERSION, seconds)
+
     # -- version 1 ---------------------------------------------------------------
 
     def _has_inbox(self, connection: sa.Connection) -> bool:
@@ -217,5 +272,6 @@ def take(connection: sa.Connection) -> list[Event]:
     if rows:
         connection.exec_driver_sql("DELETE FROM event WHERE seq <= ?", (rows[-1].seq,))
     return [
-        Event(id=row.id, event=row.name, timestamp=from_microseconds(row.ts), data=json.loads(row.data)) for row in rows
+        Event(id=row.id, event=row.name, timestamp=EPOCH + timedelta(microseconds=row.ts), data=json.loads(row.data))
+        for row in rows
     ]

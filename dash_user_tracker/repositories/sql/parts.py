@@ -33,6 +33,7 @@ from .stays import (
     CONTEXT,
     INTERACTION_GAP,
     LOAD,
+    READ,
     SEQ,
     TS,
     VISIT_CAP,
@@ -43,7 +44,6 @@ from .stays import (
     is_scripted,
     unscripted_firsts,
 )
-from .stays import COLUMNS as FOLDED
 from .texts import id_to_bytes, to_microseconds
 
 #: Rows that are read at once.
@@ -271,9 +271,8 @@ def _part(rollups: Rollups, whole: Range, conditions: Conditions, kept: Callable
 
 def _firsts(rollups: Rollups, whole: Range, conditions: Conditions) -> set[int]:
     """The first run of each interaction in a range, by seq."""
-    columns = [event.c[name] for name in FOLDED]
     query = (
-        sa.select(*columns)
+        sa.select(*READ)
         .where(
             IS_RUN,
             IS_ACTIVE,

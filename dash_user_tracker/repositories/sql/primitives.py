@@ -19,6 +19,8 @@ Conditions = Sequence[sa.ColumnElement[bool]]
 
 #: Written out: SQLite does not use a partial index for a bound value.
 IS_VIEW = event.c.kind == sa.literal_column(str(VIEW))
+#: The label of the user: of an actor it is not kept twice.
+USER = sa.case((event.c.actor > 0, event.c.actor), else_=event.c.who)
 IS_ANONYMOUS = event.c.who == sa.literal_column(str(ANONYMOUS_ID))
 
 
@@ -73,14 +75,16 @@ def newest(conditions: Conditions, limit: int | None) -> sa.Select[Any]:
     return sa.select(*columns).where(*conditions).order_by(event.c.ts.desc(), event.c.seq.desc()).limit(limit)
 
 
-def count(conditions: Conditions) -> sa.Select[Any]:
-    """How many rows there are."""
-    return sa.select(sa.func.count()).select_from(event).where(*conditions)
+def count(conditions: Conditions, most: int | None = None) -> sa.Select[Any]:
+    """How many rows there are; at *most* so many are looked at."""
+    if most is None:
+        return sa.select(sa.func.count()).select_from(event).where(*conditions)
+    return sa.select(sa.func.count()).select_from(sa.select(event.c.ts).where(*conditions).limit(most).subquery())
 
 
-def distinct(column: sa.Column[Any], conditions: Conditions) -> sa.Select[Any]:
-    """How many values a column has."""
-    return sa.select(sa.func.count(sa.distinct(column))).where(*conditions)
+def distinct(value: sa.ColumnElement[Any], conditions: Conditions) -> sa.Select[Any]:
+    """How many values there are."""
+    return sa.select(sa.func.count(sa.distinct(value))).where(*conditions)
 
 
 def events_of(connection: sa.Connection, memory: Memory, query: sa.Select[Any]) -> list[Event]:

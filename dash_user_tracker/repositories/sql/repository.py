@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import Any
 
 import attrs
+import numpy as np
 import sqlalchemy as sa
 from sqlalchemy import URL
 
@@ -22,17 +23,21 @@ from ...metrics.records import is_selected, records_of
 from ..base import DEFAULT_LIMIT, check_limit, check_range
 from . import deleting, primitives, schema
 from .address import MYSQL, SQLITE, parse_address
+from .cells import add_up_days
 from .connections import Connections, Memory, empty_log
 from .files import check_file
-from .folding import Folding, add_up_days, is_due
+from .folding import Folding, is_due
 from .labels import driver_insert
 from .metrics import SqlMetrics
 from .migrations import take, waiting
-from .packing import count_bits
 from .recounting import recount, void_quarters
 from .rollups import Rollups
 from .rows import Row
+from .sections import PAGE_VIEWS, PATHS, VIEWERS
 from .texts import to_microseconds
+
+#: Rows of an index that are quicker counted than looked up in the roll-ups.
+MANY = 50_000
 
 
 class SqlTrackerRepository(SqlMetrics):
@@ -178,7 +183,15 @@ class SqlTrackerRepository(SqlMetrics):
         *,
         automated: bool | None = None,
     ) -> dict[str, Any]:
-        return self._rows(primitives.views(start, end, automated), limit, path=path)
+        check_limit(limit)
+        conditions = primitives.views(start, end, automated)
+        with self._read() as (connection, memory):  # one snapshot for both
+            conditions += _wanted(connection, memory, {"path": path})
+            count = connection.execute(primitives.count(conditions, MANY + 1)).scalar_one()
+            if count > MANY:
+                count = Rollups(connection, memory, Filters(automated=automated)).views_of(path, start, end, conditions)
+            events = primitives.events_of(connection, memory, primitives.newest(conditions, limit))
+        return _listed(count, events)
 
     def get_user_count(
         self, start: datetime | None = None, end: datetime | None = None, *, automated: bool | None = None
@@ -186,23 +199,28 @@ class SqlTrackerRepository(SqlMetrics):
         conditions = primitives.views(start, end, automated)
         with self._counts(Filters(automated=automated)) as rollups:
             if rollups is None:
-                return self._distinct("who", conditions)
-            return count_bits(rollups.cores([rollups.range_of(start, end)])[0].bits[2])
+                return self._distinct(primitives.USER, conditions)
+            return int(rollups.hours([rollups.range_of(start, end)]).counts(VIEWERS)[0])
 
     def get_user_count_by_path(
         self, path: str, start: datetime | None = None, end: datetime | None = None, *, automated: bool | None = None
     ) -> int:
-        return self._distinct("who", primitives.views(start, end, automated), path=path)
+        return self._distinct(primitives.USER, primitives.views(start, end, automated), path=path)
 
     def get_page_count(
         self, start: datetime | None = None, end: datetime | None = None, *, automated: bool | None = None
     ) -> int:
-        return self._distinct("path", primitives.views(start, end, automated))
+        conditions = primitives.views(start, end, automated)
+        with self._counts(Filters(automated=automated)) as rollups:
+            if rollups is None:
+                return self._distinct(schema.event.c.path, conditions)
+            keys, (views,) = rollups.detail(rollups.range_of(start, end)).table(PATHS, (PAGE_VIEWS,))
+            return len(np.unique(keys[(keys > 0) & (views > 0)]))
 
     def get_page_count_by_user(
         self, user_id: str, start: datetime | None = None, end: datetime | None = None, *, automated: bool | None = None
     ) -> int:
-        return self._distinct("path", primitives.views(start, end, automated), user_id=user_id)
+        return self._distinct(schema.event.c.path, primitives.views(start, end, automated), user_id=user_id)
 
     def get_events(
         self,
@@ -226,10 +244,10 @@ class SqlTrackerRepository(SqlMetrics):
             events = primitives.events_of(connection, memory, primitives.newest(conditions, limit))
         return _listed(count, events)
 
-    def _distinct(self, column: str, conditions: list[sa.ColumnElement[bool]], **wanted: str) -> int:
+    def _distinct(self, value: sa.ColumnElement[Any], conditions: list[sa.ColumnElement[bool]], **wanted: str) -> int:
         with self._read() as (connection, memory):
             conditions += _wanted(connection, memory, wanted)
-            return int(connection.execute(primitives.distinct(schema.event.c[column], conditions)).scalar_one())
+            return int(connection.execute(primitives.distinct(value, conditions)).scalar_one())
 
     # -- data out ----------------------------------------------------------------
 

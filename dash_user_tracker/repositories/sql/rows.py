@@ -272,17 +272,19 @@ class Encoder:
         event_id, whole = id_to_bytes(event.id)
         if not whole:
             rest = {"id": event.id, "rest": rest or {}}
+        page = number(schema.PAGE, route) if route else None
+        actor = who if user_id and user_id != ANONYMOUS else -seen if seen and visitor else None
         return (
             event_id,
             to_microseconds(event.timestamp),
             schema.VIEW if name == PAGE_VIEW else schema.RUN if name == CALLBACK else schema.CUSTOM,
             1 if automated or (unfit and unfit.get("automated")) else 0,
             1 if path and (name != CALLBACK or get("cause") == "user") else 0,
-            who if user_id and user_id != ANONYMOUS else -seen if seen and visitor else None,
+            actor,
             number(schema.CONTEXT, context),
-            number(schema.PAGE, route) if route else path_number if path else None,
+            page if page != path_number else None,
             path_number,
-            who,
+            None if actor is not None and actor > 0 else who,
             number(schema.PERSON, self._joined(get("email"), get("full_name"), get("group"))),
             number(schema.CLIENT, self._joined(get("ip"), get("user_agent"))),
             seen,
@@ -354,6 +356,7 @@ class Decoder:
     def labels_of(self, rows: Sequence[Any]) -> set[Key]:
         """The numbers of the labels in *rows*, for `Labels.read`."""
         found = {(kind, getattr(row, name)) for name, kind in _LABELS.items() for row in rows}
+        found |= {(schema.WHO, row.actor) for row in rows if row.actor is not None and row.actor > 0}
         return {(kind, number) for kind, number in found if number is not None}
 
     def context(self, number: int, values: Mapping[Key, str]) -> Context:
@@ -394,8 +397,8 @@ class Decoder:
         found["url"] = None if url_mode != _RULE else f"{base}?{query}" if query else base
         found["full_path"] = f"{path}?{query}" if full_mode == _RULE else path if full_mode == _BARE else None
         found["path"] = path
-        found["route"] = text("page") if context.routed else None
-        found["user_id"] = text("who")
+        found["route"] = (path if row.page is None else text("page")) if context.routed else None
+        found["user_id"] = values[schema.WHO, row.actor] if row.actor and row.actor > 0 else text("who")
         found["email"], found["full_name"], found["group"] = texts("person")
         found["ip"], found["user_agent"] = texts("client")[:2]
         found["visitor"], found["referrer"], found["trigger"] = text("visitor"), text("referrer"), text("control")

@@ -12,10 +12,10 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import mysql
 
 #: Version of the tables below.
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 #: The oldest version of this package's tables whose code may still use a store of `SCHEMA_VERSION`. A step that only
 #: adds leaves it as it is, so that workers of both versions share a store during a rolling update.
-COMPATIBLE_WITH = 2
+COMPATIBLE_WITH = 3
 
 # -- kinds of events -------------------------------------------------------------------------
 RUN, VIEW, CUSTOM = 0, 1, 2  # in this order: SQLite keeps 0 and 1 in no bytes at all
@@ -49,7 +49,7 @@ metadata = sa.MetaData()
 
 def _table(name: str, *columns: Any) -> sa.Table:
     # Of the others each is found by its key alone.
-    options: dict[str, Any] = {"sqlite_with_rowid": name == "dut_event", **_MYSQL, **_MARIADB}
+    options: dict[str, Any] = {"sqlite_with_rowid": name in ("dut_event", "dut_rollup"), **_MYSQL, **_MARIADB}
     return sa.Table(name, metadata, *columns, **options)
 
 
@@ -84,16 +84,16 @@ event = _table(
     "dut_event",
     sa.Column("seq", _BIG, primary_key=True),  # order of arrival
     sa.Column("id", _BYTES, nullable=False),
-    sa.Column("ts", _BIG, nullable=False),  # microseconds since 1970, UTC
+    sa.Column("ts", _BIG, nullable=False),  # microseconds since `texts.ORIGIN`
     sa.Column("kind", sa.SmallInteger, nullable=False),
     sa.Column("automated", sa.SmallInteger, nullable=False),
     sa.Column("active", sa.SmallInteger, nullable=False),  # it counts as an activity, see `repositories.metrics`
     sa.Column("actor", _BIG),  # the label `who` where it is a person, else the label `visitor`, negative
     # labels
     sa.Column("context", _BIG, nullable=False),
-    sa.Column("page", _BIG),  # the route, else the path
+    sa.Column("page", _BIG),  # the route, null where it is the path or there is none
     sa.Column("path", _BIG),
-    sa.Column("who", _BIG),
+    sa.Column("who", _BIG),  # null where it is the actor
     sa.Column("person", _BIG),
     sa.Column("client", _BIG),
     sa.Column("visitor", _BIG),
@@ -112,8 +112,8 @@ event = _table(
     sa.Index("dut_event_id", "id", unique=True),
     _index("dut_event_ts", "ts"),
     _index("dut_event_path", "path", "ts", "actor", "who", "automated", where="kind = 1"),
-    _index("dut_event_actor", "actor", "ts"),
-    _index("dut_event_action", "page_load", "action", where="active = 1 AND kind = 0 AND action IS NOT NULL"),
+    _index("dut_event_actor", "actor", "ts", "kind"),
+    _index("dut_event_action", "page_load", where="active = 1 AND kind = 0 AND action IS NOT NULL"),
     _index("dut_event_anonymous", "ts", where=f"kind = 1 AND who = {ANONYMOUS_ID}"),
     _index("dut_event_error", "error", "ts", where="error IS NOT NULL"),
 )
@@ -151,3 +151,5 @@ rollup = _table(
 )
 
 TABLES = frozenset(metadata.tables)
+#: Those that are made from events, and can be made again.
+DERIVED = (visit, day, void, rollup)

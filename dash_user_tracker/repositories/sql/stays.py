@@ -10,9 +10,9 @@ import attrs
 import sqlalchemy as sa
 
 from . import schema
-from .cells import DAY
 from .connections import Memory
 from .labels import CHUNK
+from .sections import DAY
 
 COLUMNS = (
     "seq",
@@ -34,6 +34,11 @@ COLUMNS = (
     "response_bytes",
     "rest",
 )
+#: How they are read: a page that is its path is not kept twice.
+READ = [
+    sa.func.coalesce(schema.event.c.page, schema.event.c.path).label(name) if name == "page" else schema.event.c[name]
+    for name in COLUMNS
+]
 (SEQ, TS, KIND, AUTOMATED, ACTIVE, ACTOR, CONTEXT, PAGE, PATH, WHO, CONTROL, _, LOAD, ACTION) = range(14)
 REST = 17
 
@@ -127,11 +132,10 @@ def unscripted_firsts(rows: Iterable[Row]) -> list[Row]:
 
 def first_actions(connection: sa.Connection, loads: Iterable[bytes], high: int) -> dict[tuple[bytes, int], Row]:
     """The first run of each action of some page loads, among the events up to seq *high*."""
-    columns = [schema.event.c[name] for name in COLUMNS]
     event = schema.event.c
     found: dict[tuple[bytes, int], Row] = {}
     for own in chunks(sorted(loads)):
-        query = sa.select(*columns).where(
+        query = sa.select(*READ).where(
             event.page_load.in_(own),
             event.active == sa.literal_column("1"),
             event.kind == sa.literal_column("0"),
@@ -205,7 +209,7 @@ def _activities(connection: sa.Connection, memory: Memory, stream: Stream, since
 
 def rows_where(connection: sa.Connection, condition: str, *, limit: int | None = None) -> Sequence[Row]:
     """The rows that meet a condition, in order, with `COLUMNS`."""
-    columns = ", ".join(COLUMNS[:-1])
+    columns = ", ".join("COALESCE(page, path)" if name == "page" else name for name in COLUMNS[:-1])
     statement = (
         f"SELECT {columns}, CASE WHEN kind = {schema.CUSTOM} THEN rest END FROM dut_event WHERE {condition} "
         "ORDER BY ts, seq"
