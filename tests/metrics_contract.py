@@ -748,6 +748,29 @@ class MetricsContract:
         assert keys(repository.get_breakdown("page", metrics=["views"])) == [None]
         assert [row.callback for row in repository.get_callback_stats()] == [None]
 
+    @pytest.mark.parametrize("automated", [1, "true", ["x"]], ids=str)
+    def test_whatever_is_true_says_automated(self, repository: TrackerRepository, automated: object) -> None:
+        repository.save_events([view(automated=automated), view(1, automated=0), view(2, automated="")])
+        assert repository.get_summary().views == 2
+        assert repository.get_page_views(automated=True)["count"] == 1
+        (event,) = repository.export(filters=Filters(automated=True))
+        assert event.data["automated"] == automated
+
+    @pytest.mark.parametrize("route", [0, False, [], {}], ids=str)
+    def test_what_is_no_route_comes_back_and_names_no_page(self, repository: TrackerRepository, route: object) -> None:
+        repository.save_events([view(0, "/a", route=route)])
+        (event,) = repository.export()
+        assert (event.data["route"], type(event.data["route"])) == (route, type(route))
+        assert keys(repository.get_breakdown("page")) == ["/a"]
+
+    def test_what_no_run_can_have_is_not_known(self, repository: TrackerRepository) -> None:
+        odd = [run(n, duration_ms=value, request_bytes=1 << 62) for n, value in enumerate([1e15, 10**20, 1e300])]
+        repository.save_events([*odd, run(9, duration_ms=8, request_bytes=5)])
+        (row,) = repository.get_callback_stats()
+        assert (row.runs, row.waiting_ms, row.request_bytes) == (4, 8, 5)
+        assert row.p99_ms == pytest.approx(8, rel=0.04)
+        assert [event.data["duration_ms"] for event in repository.export()][2] == 1e300
+
     def test_events_of_clocks_that_are_wrong_count_where_they_say(self, repository: TrackerRepository) -> None:
         first, last = datetime.min.replace(tzinfo=timezone.utc), datetime.max.replace(tzinfo=timezone.utc)
         moments = [first, moment(1970, 1, 1), T0, T0 - timedelta(hours=1), T0 + timedelta(minutes=1), last]

@@ -60,7 +60,7 @@ _EDGES = (
     timedelta(days=28),
 )
 #: What is no text where a text belongs.
-_NOT_TEXT = st.sampled_from([None, "", 7, True, ["x"], {"x": 1}])
+_NOT_TEXT = st.sampled_from([None, "", 7, 0, True, False, ["x"], {"x": 1}, {}])
 
 APPS = ("sales", "stock")
 USERS = ("ada", "bob", "eve", "O'Neil")
@@ -125,7 +125,7 @@ def _more() -> dict[str, st.SearchStrategy[Any]]:
         "referrer": _mostly(("https://www.Example.org/x?y", "https://app.example.com/b", "http://[broken", "text")),
         "release": _mostly(("1.0", "1.1")),
         "environment": _mostly(("production",)),
-        "automated": st.sampled_from([False] * 6 + [True, None]),
+        "automated": st.sampled_from([False] * 9 + [True, True, None, "", "true", 0, 1, ["x"]]),
         "page_load": _mostly(("l1", "l2")),
         "navigation": st.sampled_from(["load", "internal", None]),
     }
@@ -142,11 +142,11 @@ def _run() -> dict[str, st.SearchStrategy[Any]]:
         "action": st.sampled_from([0, 1, 2, None, "2", True]),
         "status": st.sampled_from([200, 204, 500, None, "500"]),
         "outcome": st.sampled_from(["ok", "no_update", "error", "error", "cancelled", None]),
-        "duration_ms": st.sampled_from([*DURATIONS, None, -1, "5", True]),
+        "duration_ms": st.sampled_from([*DURATIONS, None, -1, "5", True, 10**20, 1e15]),
         "error": st.sampled_from(
             [None, {"type": "KeyError", "where": "m.py:5"}, {"type": "KeyError"}, {"where": "m.py:5"}, "x", {"type": 5}]
         ),
-        "request_bytes": st.sampled_from([0, 10, 2000, None, -5, "7"]),
+        "request_bytes": st.sampled_from([0, 10, 2000, None, -5, "7", 1 << 62]),
         "response_bytes": st.sampled_from([0, 10, 2000, None]),
         "background": st.booleans(),
     }

@@ -13,7 +13,7 @@ from .filters import Filters
 from .history import History
 from .measures import latencies_of, people_of, visitors_of, waiting_of
 from .percentiles import percentile
-from .records import RUN, Record, callback_of, is_error
+from .records import LARGEST_BYTES, RUN, Record, callback_of, is_error
 from .tables import Rows
 from .words import check_word
 
@@ -84,4 +84,6 @@ def _cause(record: Record) -> str:
 
 
 def _total(sizes: Iterable[object]) -> int:
-    return sum(size for size in sizes if isinstance(size, int) and not isinstance(size, bool) and size >= 0)
+    return sum(
+        size for size in sizes if isinstance(size, int) and not isinstance(size, bool) and 0 <= size < LARGEST_BYTES
+    )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
@@ -21,6 +20,10 @@ CUSTOM = "custom"
 USER = "user"
 #: Causes of runs that nobody waits for.
 UNATTENDED = ("timer", "poll")
+
+#: Milliseconds, and bytes, that no run has: a store need not be able to add them up.
+LONGEST_MS = 1e15
+LARGEST_BYTES = 1 << 62
 
 
 @attrs.frozen
@@ -126,9 +129,9 @@ def user_of(data: Mapping[str, Any]) -> str | None:
 
 
 def latency_of(data: Mapping[str, Any]) -> float | None:
-    """Milliseconds that a run took, None where it does not say."""
+    """Milliseconds that a run took, None where it does not say, or says what cannot be."""
     value = data.get("duration_ms")
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value) or value < 0:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < LONGEST_MS:
         return None
     return value
 

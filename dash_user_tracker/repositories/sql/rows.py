@@ -250,7 +250,7 @@ class Encoder:
         duration = get("duration_ms")
         if duration is not None:
             if duration.__class__ is not float or not -1e15 < duration < 1e15:
-                if duration.__class__ is not int or not -(1 << 50) < duration < 1 << 50:
+                if duration.__class__ is not int or not -(10**15) < duration < 10**15:
                     raise _Unfit
                 rest = {**(rest or {}), "duration_ms": duration}
             microseconds = round(duration * 1000)
@@ -276,7 +276,9 @@ class Encoder:
         for value in (action, asked, answered):
             if value is not None and (value.__class__ is not int or not -_LONGEST < value < _LONGEST):
                 raise _Unfit
-        if route == "":  # names no page
+        if not route and route is not None:  # names no page
+            if route.__class__ is not str:
+                raise _Unfit
             rest, route = {**(rest or {}), "route": ""}, None
         control = get("trigger")
         if control == "":  # names no control
@@ -292,7 +294,7 @@ class Encoder:
             event_id,
             to_microseconds(event.timestamp),
             schema.VIEW if name == PAGE_VIEW else schema.RUN if name == CALLBACK else schema.CUSTOM,
-            1 if automated else 0,
+            1 if automated or (unfit and unfit.get("automated")) else 0,
             1 if path and (name != CALLBACK or get("cause") == "user") else 0,
             actor,
             number(schema.CONTEXT, context),
