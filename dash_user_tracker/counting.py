@@ -190,7 +190,7 @@ class Counting:
             return self._nothing("no header of the page script's")
         if is_prefetch(seen):
             return self._nothing("fetched ahead, not shown")
-        if seen.fetch_site not in (None, "same-origin"):
+        if seen.foreign or seen.fetch_site not in (None, "same-origin"):
             return self._nothing("sent by another site")
         events = []
         self._hints.page_with_script()
@@ -256,8 +256,10 @@ class Counting:
         data = self._data(seen, page)
         if data is None:
             return self._nothing(f"{page.path} is left out by ignore_route, or outside of the app")
-        if unseen and not data["automated"] and (seen.user or _NOBODY).id == ANONYMOUS:
-            data.update(automated=True, automated_reason="no browser")
+        # Who calls itself a browser and is one is counted by what its page sends, also where it says no more than that:
+        # an older Safari, or any behind a proxy that puts a local name into Host.
+        if unseen and (data["user_id"] == ANONYMOUS or not is_robot(data["user_agent"])):
+            data.update(automated=True, automated_reason=data["automated_reason"] or "no browser")
         data["navigation"] = navigation
         return [_event(PAGE_VIEW, seen.received - age, data, event_id)]
 

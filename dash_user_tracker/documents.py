@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import functools
 import re
+from urllib.parse import urlsplit
 
 from .addresses import is_local
-from .request import Observation
+from .request import Environ, Observation
 
 _ROBOT = re.compile(
     r"(?<!\bcu)bot\b|bot[/;-]|crawl|spider|slurp|probe|monitor|healthcheck|health-check|uptime|pingdom|lighthouse|preview|"
@@ -14,10 +15,37 @@ _ROBOT = re.compile(
     re.IGNORECASE,
 )
 
+#: What proxies add, and no browser.
+_PROXIED = (
+    "HTTP_X_FORWARDED_FOR",
+    "HTTP_X_FORWARDED_HOST",
+    "HTTP_X_FORWARDED_PROTO",
+    "HTTP_X_REAL_IP",
+    "HTTP_FORWARDED",
+    "HTTP_VIA",
+)
+
 
 def is_prefetch(observation: Observation) -> bool:
     """The browser fetched ahead (Fetch Metadata's ``Sec-Purpose``, and what older ones sent)."""
     return "prefetch" in observation.purpose or "preview" in observation.purpose
+
+
+def is_foreign(environ: Environ) -> bool:
+    """A post without Fetch Metadata comes from a page of another host, by its Origin or else its Referer.
+
+    Where a proxy stands between, which may have put another name into Host, that cannot be told. Ports are left
+    out for the same reason (nginx's ``$host`` has none). Not known is not foreign.
+    """
+    source = environ.get("HTTP_ORIGIN") or environ.get("HTTP_REFERER")
+    if not source or environ.get("SERVER_PROTOCOL") == "HTTP/1.0" or any(name in environ for name in _PROXIED):
+        return False
+    try:
+        name = urlsplit(source).hostname
+        host = urlsplit(f"//{environ.get('HTTP_HOST') or environ.get('SERVER_NAME')}").hostname
+    except ValueError:
+        return True
+    return name != host
 
 
 @functools.lru_cache(512)

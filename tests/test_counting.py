@@ -27,7 +27,7 @@ NOON = datetime(2026, 11, 23, 12, tzinfo=timezone.utc)
 PAGE_LOAD = "0123456789abcdef"
 POLL = "cacheKey=1~mac&job=2~mac"
 
-#: Beside `PAGE_KEYS`, what design.md names for every event.
+#: Beside `PAGE_KEYS`, what every event has (docs/events.rst).
 EVERY_EVENT = {*PAGE_KEYS, "visitor", "route", "page_known", "page_load", "automated", "automated_reason"}
 EVERY_RUN = EVERY_EVENT | {
     "callback",
@@ -210,7 +210,9 @@ def test_a_document_counts_where_no_script_will_tell_it(
         pytest.param({"user_agent": ""}, True, "user agent", id="nameless"),
         pytest.param({"host": "localhost:8050"}, True, "no browser", id="browsers-name-without-a-browser"),
         pytest.param({"user_agent": "curl/8.5.0", "user": ANA}, False, None, id="identified-user"),
-        pytest.param({"host": "localhost:8050", "user": ANA}, False, None, id="identified-user-without-a-browser"),
+        # Its page tells the view as well: an older Safari, a proxy that names the server 127.0.0.1.
+        pytest.param({"host": "localhost:8050", "user": ANA}, True, "no browser", id="identified-user-by-a-proxy"),
+        pytest.param({"scheme": "https", "user": ANA}, True, "no browser", id="identified-user-of-an-older-safari"),
         pytest.param(
             {"user_agent": "curl/8.5.0", "user": User("anonymous", "anonymous", "anonymous")},
             True,

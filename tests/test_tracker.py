@@ -153,6 +153,58 @@ def test_a_view_told_twice_has_one_id():
     assert len(recorded(tracker, repository)) == 1  # a repository keeps an id once
 
 
+@pytest.mark.parametrize(
+    ("headers", "counted"),
+    [
+        pytest.param({}, 1, id="nothing-known"),
+        pytest.param({"Sec-Fetch-Site": "same-origin"}, 1, id="same-origin"),
+        pytest.param({"Sec-Fetch-Site": "same-site"}, 0, id="same-site"),
+        pytest.param({"Sec-Fetch-Site": "cross-site"}, 0, id="cross-site"),
+        pytest.param({"Origin": "http://localhost"}, 1, id="own-origin"),
+        pytest.param({"Origin": "http://evil.example"}, 0, id="other-origin"),
+        pytest.param({"Referer": "http://evil.example/page"}, 0, id="other-referer"),
+    ],
+)
+def test_a_report_counts_from_the_apps_own_origin_alone(headers, counted):
+    app, tracker, repository = tracked()
+    answer = app.server.test_client().post("/_dut/seen", headers={**BROWSER, **mark("/a", (1, "/a")), **headers})
+    assert answer.status_code == 204
+    assert len(recorded(tracker, repository)) == counted
+
+
+def test_the_report_address_takes_posts_only_and_no_preflight_even_where_the_app_allows_any_origin():
+    app, tracker, repository = tracked()
+
+    @app.server.after_request
+    def allow(answer):
+        answer.headers["Access-Control-Allow-Origin"] = "http://evil.example"
+        answer.headers["Access-Control-Allow-Headers"] = "X-Dash-Page"
+        return answer
+
+    client = app.server.test_client()
+    for method in ("OPTIONS", "GET", "HEAD", "PUT"):
+        answer = client.open("/_dut/seen", method=method, headers={**mark("/a", (1, "/a")), **BROWSER})
+        assert answer.status_code == 405
+        assert "POST" in answer.headers["Allow"]
+    assert recorded(tracker, repository) == []
+
+
+def test_a_report_of_any_size_is_not_read():
+    app, tracker, repository = tracked()
+    read = []
+
+    class Stream:
+        def read(self, *_):
+            read.append(True)
+            return b""
+
+    environ = {"wsgi.input": Stream(), "CONTENT_LENGTH": str(1 << 40)}
+    headers = {**mark("/a", (1, "/a")), **BROWSER}
+    assert app.server.test_client().post("/_dut/seen", headers=headers, environ_overrides=environ).status_code == 204
+    assert paths(recorded(tracker, repository)) == ["/a"]
+    assert read == []
+
+
 def test_without_the_script_the_pathname_callback_stands_for_the_view():
     app, tracker, repository = tracked(page_script=False)
     client = app.server.test_client()
