@@ -482,6 +482,36 @@ def test_the_login_of_this_very_request_counts():
     assert recorded(tracker, repository)[0].data["user_id"] == "new"
 
 
+@pytest.mark.parametrize(
+    ("used", "session", "user"),
+    [
+        pytest.param(True, {}, "token-7", id="by-a-token"),
+        pytest.param(True, {"_user_id": "7"}, "7", id="the-session-first"),
+        pytest.param(False, {}, "anonymous", id="no-flask-login"),
+    ],
+)
+def test_a_user_that_flask_login_loaded_for_one_request_counts(used, session, user):
+    class TokenUser:
+        def get_id(self):
+            return "token-7"
+
+    app = make_app()
+    app.server.secret_key = "k"
+    if used:
+        app.server.login_manager = object()  # as Flask-Login leaves it
+
+    @app.server.before_request
+    def load():
+        flask.g._login_user = TokenUser()
+
+    app, tracker, repository = tracked(app)
+    client = app.server.test_client()
+    with client.session_transaction() as stored:
+        stored.update(session)
+    client.get("/", headers=BROWSER)
+    assert recorded(tracker, repository)[0].data["user_id"] == user
+
+
 def test_no_vary_header_is_added():
     app = make_app()
     app.server.secret_key = "k"
