@@ -279,6 +279,8 @@ class Counting:
             return self._nothing("refused or malformed: nothing ran")
         if self._dash is not None and seen.endpoint is not None and not self._dash.is_callback(seen.endpoint):
             return self._nothing("a route beside the Dash app")
+        if mark is not None and seen.status_code > 500:  # from a server in trouble, by which the script tells again
+            mark = attrs.evolve(mark, views=())
         views = self._views(seen, mark) if mark else self._navigation(seen, call) if call else []
         if call is None:
             return views or self._nothing("the body names no callback")

@@ -69,7 +69,7 @@ def find_app(name: str) -> dash.Dash:
         trackers = found.extensions.get("dash_user_tracker", ())
         found = next((tracker.app for tracker in trackers), found)
     if not isinstance(found, dash.Dash):
-        there = f"it has {', '.join(f'{module_name}:{name}' for name in apps)}" if apps else "name it as module:attribute"
+        there = f"it has {', '.join(f'{module_name}:{name}' for name in apps)}" if apps else "name it as module:app"
         raise ConfigurationError(f"{module_name}:{attribute or 'app'} must be a dash.Dash app, got {found!r}; {there}")
     return found
 

@@ -338,6 +338,17 @@ def test_a_view_counts_whatever_request_tells_it(carrier: str) -> None:
     assert (event.data["method"], event.data["automated"]) == ("GET", False)
 
 
+@pytest.mark.parametrize(
+    ("status", "counted"),
+    [("200 OK", 1), ("204 NO CONTENT", 1), ("500 X", 1), ("503 X", 0), ("401 X", 0), ("302 FOUND", 0)],
+)
+def test_a_view_counts_by_exactly_the_answers_after_which_the_script_tells_it_no_more(
+    status: str, counted: int
+) -> None:
+    events = counting()(run("table.data", "btn.n_clicks", mark=mark(told()), status=status))
+    assert [event.event for event in events].count(PAGE_VIEW) == counted
+
+
 def test_views_come_before_the_run_that_told_them_in_their_order() -> None:
     views = mark(told("/", 1), told("/orders/7", 2), page="/orders/7")
     events = counting()(run("table.data", "btn.n_clicks", mark=views))
