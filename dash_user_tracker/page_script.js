@@ -32,7 +32,8 @@
     // Async, so that nothing it may raise reaches the app; it runs at once all the same.
     const moved = async () => {
       wrap();
-      if (path && location.pathname != path) view(300);
+      // In a tab behind nobody sees where the app goes by itself: it counts where they find it.
+      if (path && location.pathname != path && !document.hidden) view(300);
     };
 
     const page = () => ({ i: id, p: address(), a: action, f: answered < action && now() - acted < 5000, t: now() });
@@ -157,6 +158,7 @@
     });
 
     const begin = (event) => {
+      moved();
       // Fetched ahead, or in a tab behind: a view when it is shown, if ever. A page in a frame of the same origin is
       // part of the page around it; one that somebody else's page embeds counts, and has no frameElement.
       if (path || document.prerendering || document.hidden || frameElement) return;

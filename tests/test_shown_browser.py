@@ -106,6 +106,20 @@ def test_a_page_in_a_tab_that_nobody_looks_at_is_none(site, chromium):
         assert site.wait_for_views(page, 0) == []
 
 
+def test_where_a_page_in_a_tab_behind_goes_by_itself_is_no_view_but_where_it_is_found(site, chromium):
+    with chromium() as page:
+        page.add_init_script("window.shown = true; " + HIDDEN)
+        page.goto(site.url("/"))
+        at(page, "/")
+        page.evaluate("window.shown = false")
+        for path in ("/one", "/two", "/three"):
+            page.evaluate("path => history.pushState({}, '', path)", path)
+        assert site.wait_for_views(page, 1) == [("/", "load")]
+        page.evaluate(SHOW)
+        page.evaluate(SHOW)
+        assert site.wait_for_views(page, 2) == [("/", "load"), ("/three", "internal")]
+
+
 def test_an_error_page_that_looks_like_the_app_is_none_but_what_it_leads_to_is(site, chromium):
     with chromium() as page:
         page.goto(site.url("/forbidden"))
