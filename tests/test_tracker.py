@@ -189,6 +189,12 @@ def test_the_report_address_takes_posts_only_and_no_preflight_even_where_the_app
     assert recorded(tracker, repository) == []
 
 
+def test_the_report_can_be_exempted_from_flask_wtf_by_the_documented_name():
+    app, *_ = tracked()
+    view = app.server.view_functions["/_dut/seen"]
+    assert f"{view.__module__}.{view.__name__}" == "dash_user_tracker.tracker.seen"
+
+
 def test_a_report_of_any_size_is_not_read():
     app, tracker, repository = tracked()
     read = []
