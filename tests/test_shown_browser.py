@@ -13,8 +13,10 @@ from dash_user_tracker import MemoryTrackerRepository, Tracker
 
 pytestmark = pytest.mark.browser
 
-HIDDEN = "Object.defineProperty(document, 'hidden', {get: () => !window.shown})"
-SHOW = "window.shown = true; document.dispatchEvent(new Event('visibilitychange'))"
+HIDDEN = "Object.defineProperty(document, '%s', {get: () => !window.shown})"
+SHOW = "window.shown = true; document.dispatchEvent(new Event('%s'))"
+BEHIND = ("hidden", "visibilitychange")
+AHEAD = ("prerendering", "prerenderingchange")
 
 
 def make_app():
@@ -83,23 +85,26 @@ def at(page, path):
     page.wait_for_selector(f"#path:has-text('at {path}')")
 
 
-def test_a_page_in_a_tab_behind_is_a_view_when_it_is_looked_at(site, chromium):
+# Playwright's pages are never behind, and its Chromium prerenders nothing, so both are told to the script.
+@pytest.mark.parametrize(("state", "shown"), [BEHIND, AHEAD])
+def test_a_page_in_a_tab_behind_or_made_ahead_is_a_view_when_it_is_looked_at(site, chromium, state, shown):
     with chromium() as page:
-        page.add_init_script(HIDDEN)
+        page.add_init_script(HIDDEN % state)
         page.goto(site.url("/"))
         at(page, "/")
         assert site.wait_for_views(page, 0) == []
-        page.evaluate(SHOW)
+        page.evaluate(SHOW % shown)
         assert site.wait_for_views(page, 1) == [("/", "load")]
-        page.evaluate(SHOW)
+        page.evaluate(SHOW % shown)
         page.click("#two")
         at(page, "/two")
         assert site.wait_for_views(page, 2) == [("/", "load"), ("/two", "internal")]
 
 
-def test_a_page_in_a_tab_that_nobody_looks_at_is_none(site, chromium):
+@pytest.mark.parametrize("state", ["hidden", "prerendering"])
+def test_a_page_that_nobody_looks_at_is_none(site, chromium, state):
     with chromium() as page:
-        page.add_init_script(HIDDEN)
+        page.add_init_script(HIDDEN % state)
         page.goto(site.url("/"))
         at(page, "/")
         page.goto(site.url("/beside"))
@@ -108,15 +113,15 @@ def test_a_page_in_a_tab_that_nobody_looks_at_is_none(site, chromium):
 
 def test_where_a_page_in_a_tab_behind_goes_by_itself_is_no_view_but_where_it_is_found(site, chromium):
     with chromium() as page:
-        page.add_init_script("window.shown = true; " + HIDDEN)
+        page.add_init_script("window.shown = true; " + HIDDEN % "hidden")
         page.goto(site.url("/"))
         at(page, "/")
         page.evaluate("window.shown = false")
         for path in ("/one", "/two", "/three"):
             page.evaluate("path => history.pushState({}, '', path)", path)
         assert site.wait_for_views(page, 1) == [("/", "load")]
-        page.evaluate(SHOW)
-        page.evaluate(SHOW)
+        page.evaluate(SHOW % "visibilitychange")
+        page.evaluate(SHOW % "visibilitychange")
         assert site.wait_for_views(page, 2) == [("/", "load"), ("/three", "internal")]
 
 
