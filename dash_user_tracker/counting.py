@@ -256,9 +256,10 @@ class Counting:
         data = self._data(seen, page)
         if data is None:
             return self._nothing(f"{page.path} is left out by ignore_route, or outside of the app")
-        # Who calls itself a browser and is one is counted by what its page sends, also where it says no more than that:
-        # an older Safari, or any behind a proxy that puts a local name into Host.
-        if unseen and (data["user_id"] == ANONYMOUS or not is_robot(data["user_agent"])):
+        # What calls itself a browser over TLS and sends no Fetch Metadata may be a Safari before 16.4, whose page tells
+        # the view as well.
+        older = seen.scheme == "https" and not is_robot(data["user_agent"])
+        if unseen and (data["user_id"] == ANONYMOUS or older):
             data.update(automated=True, automated_reason=data["automated_reason"] or "no browser")
         data["navigation"] = navigation
         return [_event(PAGE_VIEW, seen.received - age, data, event_id)]

@@ -18,7 +18,7 @@ from .classify import CALLBACK, DOCUMENT, REPORT, ROUTE, Surface, classify, clas
 from .counting import Counting, DashFacts, Item
 from .delivery import Delivery, Spooling
 from .delivery.tally import Tally
-from .documents import is_foreign
+from .documents import is_foreign, is_proxied
 from .events import Event
 from .explain import Explanation
 from .identity import user_of
@@ -252,6 +252,8 @@ class TrackerMiddleware:
                 if destination:
                     seen.fetch_dest = destination
                     size += len(destination)
+                else:
+                    seen.proxied = is_proxied(seen.environ or environ)
                 for name, value in seen.headers or ():
                     if name == "Content-Type" or name.lower() == "content-type":
                         seen.html = value.startswith("text/html")

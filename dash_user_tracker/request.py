@@ -66,6 +66,7 @@ class Observation:
     referrer: str = ""
     fetch_dest: str | None = None
     fetch_site: str | None = None
+    proxied: bool = False  # of a document without Fetch Metadata: see `documents.is_proxied`
     foreign: bool = False  # a report that another origin's page sent, by its Origin or Referer
     purpose: str = ""
     mark: str = ""

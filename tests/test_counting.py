@@ -210,8 +210,8 @@ def test_a_document_counts_where_no_script_will_tell_it(
         pytest.param({"user_agent": ""}, True, "user agent", id="nameless"),
         pytest.param({"host": "localhost:8050"}, True, "no browser", id="browsers-name-without-a-browser"),
         pytest.param({"user_agent": "curl/8.5.0", "user": ANA}, False, None, id="identified-user"),
-        # Its page tells the view as well: an older Safari, a proxy that names the server 127.0.0.1.
-        pytest.param({"host": "localhost:8050", "user": ANA}, True, "no browser", id="identified-user-by-a-proxy"),
+        pytest.param({"host": "localhost:8050", "user": ANA}, False, None, id="identified-user-without-a-browser"),
+        # Its page tells the view as well.
         pytest.param({"scheme": "https", "user": ANA}, True, "no browser", id="identified-user-of-an-older-safari"),
         pytest.param(
             {"user_agent": "curl/8.5.0", "user": User("anonymous", "anonymous", "anonymous")},

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from dash_user_tracker.documents import is_foreign, is_prefetch, is_robot, left_to_script
+from dash_user_tracker.documents import is_foreign, is_prefetch, is_proxied, is_robot, left_to_script
 from dash_user_tracker.request import Observation
 
 CHROME = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/130.0.0.0 Safari/537.36"
@@ -93,6 +93,9 @@ def test_what_is_no_browser_or_names_a_robot_is_one(user_agent: str | None) -> N
         pytest.param({"host": "localhost:8050"}, False, id="loopback-without-metadata-is-no-browser"),
         pytest.param({"host": "127.0.0.1:8050"}, False, id="loopback-address-without-metadata"),
         pytest.param({"host": ""}, False, id="no-host"),
+        pytest.param({"host": "127.0.0.1:8050", "proxied": True}, True, id="browser-behind-a-proxy-that-renames"),
+        pytest.param({"proxied": True, "user_agent": "curl/8.5.0"}, False, id="curl-behind-a-proxy"),
+        pytest.param({"proxied": True, "scheme": "https"}, False, id="https-behind-a-proxy-has-metadata"),
         pytest.param({"user_agent": GOOGLEBOT}, False, id="robot"),
         pytest.param({"user_agent": "curl/8.5.0"}, False, id="curl"),
         pytest.param({"user_agent": ""}, False, id="nameless"),
@@ -100,6 +103,20 @@ def test_what_is_no_browser_or_names_a_robot_is_one(user_agent: str | None) -> N
 )
 def test_a_document_that_a_browser_shows_is_left_to_its_script(facts: dict[str, Any], left: bool) -> None:
     assert left_to_script(document(**facts)) is left
+
+
+@pytest.mark.parametrize(
+    ("environ", "proxied"),
+    [
+        pytest.param({"SERVER_PROTOCOL": "HTTP/1.1"}, False, id="browser"),
+        pytest.param({"SERVER_PROTOCOL": "HTTP/1.0"}, True, id="nginx-as-it-comes"),
+        pytest.param({"HTTP_X_FORWARDED_FOR": "10.0.0.7"}, True, id="address-of-the-client"),
+        pytest.param({"HTTP_VIA": "1.1 gateway"}, True, id="via"),
+        pytest.param({}, False, id="fake"),
+    ],
+)
+def test_a_proxy_is_known_by_what_no_browser_sends(environ: dict[str, str], proxied: bool) -> None:
+    assert is_proxied(environ) is proxied
 
 
 @pytest.mark.parametrize(

@@ -153,6 +153,16 @@ def test_a_view_told_twice_has_one_id():
     assert len(recorded(tracker, repository)) == 1  # a repository keeps an id once
 
 
+@pytest.mark.parametrize("renamed", [{"SERVER_PROTOCOL": "HTTP/1.0"}, {"HTTP_X_FORWARDED_FOR": "10.0.0.7"}])
+def test_a_page_behind_a_proxy_that_names_the_server_counts_once(renamed):
+    app, tracker, repository = tracked()
+    client = app.server.test_client()
+    intranet = {"Origin": "http://intranet.corp", "Referer": "http://intranet.corp/", **BROWSER}
+    client.get("/", headers=BROWSER, environ_overrides=renamed)
+    client.post("/_dut/seen", headers={**mark("/", (1, "/")), **intranet}, environ_overrides=renamed)
+    assert [(view.data["path"], view.data["automated"]) for view in recorded(tracker, repository)] == [("/", False)]
+
+
 @pytest.mark.parametrize(
     ("headers", "counted"),
     [
