@@ -190,8 +190,10 @@ class Counting:
             return self._nothing("no header of the page script's")
         if is_prefetch(seen):
             return self._nothing("fetched ahead, not shown")
-        if seen.foreign or seen.fetch_site not in (None, "same-origin"):
+        if seen.fetch_site not in (None, "same-origin"):
             return self._nothing("sent by another site")
+        if seen.foreign:
+            return self._nothing("Origin and Host differ: another site's page, or a proxy that changes Host")
         events = []
         self._hints.page_with_script()
         for told in mark.views:
