@@ -26,7 +26,7 @@ from dash_user_tracker.repositories.base import TrackerRepository
 
 #: An engine's percentile may be off by this share, if its answer says that it is not exact.
 TOLERANCE = 0.04
-PERCENTILES = ("p50_ms", "p95_ms", "p99_ms")
+PERCENTILES = ("p50_ms", "p95_ms", "p99_ms", "visit_median_s")
 
 ZONES = (
     "UTC",

@@ -32,11 +32,14 @@ from ...metrics.tables import Rows
 from ...metrics.words import METRICS, NOW_MINUTES
 from . import schema
 from . import sections as s
-from .histogram import BUCKETS, bucket_at, edges_of, quantile
+from .histogram import BUCKETS, bucket_at, edges_of, middle_of, quantile
 from .packing import Column, Ints
 from .rollups import Detail, Hours, Range, Rollups, sums_by
 from .sections import Section, count_distinct
 from .texts import from_microseconds, to_microseconds
+
+#: A visit is read for a fraction of what a run is.
+VISITS_A_RUN = 10
 
 Flags = npt.NDArray[np.bool_]
 
@@ -57,12 +60,15 @@ KNOWN = {
 class Values:
     """The metrics of one of the ranges of *hours*."""
 
-    def __init__(self, rollups: Rollups, hours: Hours, number: int, whole: Range, *, exact: bool) -> None:
+    def __init__(
+        self, rollups: Rollups, hours: Hours, number: int, whole: Range, *, exact: bool, exact_median: bool
+    ) -> None:
         self._rollups = rollups
         self._hours = hours
         self._number = number
         self._whole = whole
         self._exact = exact
+        self._exact_median = exact_median
 
     def value(self, metric: str) -> Number | None:
         if metric in _SHARES:
@@ -101,6 +107,8 @@ class Values:
         bucket, rank = bucket_at(*self._hours.histogram(s.STAYS, self._number), (count + 1) // 2)
         if not bucket:  # of no length, as most are that bounce
             return 0.0
+        if not self._exact_median:
+            return middle_of(bucket) / 1e6
         found = self._rollups.durations_of_visits(self._whole, *edges_of(bucket))
         return sorted(found)[rank - 1] / 1e6
 
@@ -119,6 +127,11 @@ _COUNTS = {
 def is_few(hours: Hours, exact: int) -> bool:
     """Percentiles can be had from each run."""
     return int(hours.totals[:, s.LATENCIES].sum()) <= exact
+
+
+def are_few_visits(hours: Hours, exact: int) -> bool:
+    """The median can be had from each visit."""
+    return int(hours.totals[:, s.VISITS].sum()) <= exact * VISITS_A_RUN
 
 
 def durations(rollups: Rollups, whole: Range) -> list[float]:
@@ -141,10 +154,10 @@ def summary(
     """`MetricsReader.get_summary`."""
     whole = rollups.range_of(start, end)
     hours = rollups.hours([whole])
-    few = is_few(hours, exact)
-    values = Values(rollups, hours, 0, whole, exact=few)
+    few, few_visits = is_few(hours, exact), are_few_visits(hours, exact)
+    values = Values(rollups, hours, 0, whole, exact=few, exact_median=few_visits)
     numbers: dict[str, Any] = {metric: values.value(metric) for metric in METRICS}
-    return Summary(start=start, end=end, previous=previous, exact=few, **numbers)
+    return Summary(start=start, end=end, previous=previous, exact=few and few_visits, **numbers)
 
 
 def series(
@@ -157,17 +170,18 @@ def series(
     ranges = [_clipped(period, low, high) for period in found]
     hours = rollups.hours(ranges)
     few = metric not in _SHARES or is_few(hours, exact)
+    few_visits = metric != "visit_median_s" or are_few_visits(hours, exact)
     return Rows(
         tuple(
             SeriesPoint(
                 start=local(period.start, zone),
                 end=local(period.end, zone),
-                value=Values(rollups, hours, number, own, exact=few).value(metric),
+                value=Values(rollups, hours, number, own, exact=few, exact_median=few_visits).value(metric),
                 partial=period.start < start or end < period.end,
             )
             for number, (period, own) in enumerate(zip(found, ranges))
         ),
-        exact=few,
+        exact=few and few_visits,
     )
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import struct
 import zlib
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -38,18 +39,36 @@ def pack(groups: Sequence[Sequence[Ints]]) -> bytes:
 
 def unpack(value: bytes, group: int = 0) -> list[Column]:
     """The columns of one group."""
-    count = value[0]
-    lengths = struct.unpack_from(f"<{count}I", value, 1)
-    place = 1 + _LENGTH.size * count + sum(lengths[:group])
-    raw = zlib.decompress(value[place : place + lengths[group]])
+    raw = _raw(value, group)
     columns: list[Column] = []
     place = 0
     while place < len(raw):
-        kind = _TYPES[raw[place : place + 1]][0]
-        (length,) = _LENGTH.unpack_from(raw, place + 1)
-        columns.append(np.frombuffer(raw, kind, length // kind.itemsize, place + 5))
-        place += 5 + length
+        kind, place, end = _next(raw, place)
+        columns.append(np.frombuffer(raw, kind, (end - place) // kind.itemsize, place))
+        place = end
     return columns
+
+
+def unpack_column(value: bytes, column: int) -> Column:
+    """One column of the first group, without a look at the others."""
+    raw, place = _raw(value, 0), 0
+    for _ in range(column):
+        place = _next(raw, place)[2]
+    kind, place, end = _next(raw, place)
+    return np.frombuffer(raw, kind, (end - place) // kind.itemsize, place)
+
+
+def _raw(value: bytes, group: int) -> bytes:
+    count = value[0]
+    lengths = struct.unpack_from(f"<{count}I", value, 1)
+    place = 1 + _LENGTH.size * count + sum(lengths[:group])
+    return zlib.decompress(value[place : place + lengths[group]])
+
+
+def _next(raw: bytes, place: int) -> tuple[np.dtype[Any], int, int]:
+    """Type, beginning and end of the column at *place*."""
+    (length,) = _LENGTH.unpack_from(raw, place + 1)
+    return _TYPES[raw[place : place + 1]][0], place + 5, place + 5 + length
 
 
 def _column(numbers: Ints) -> bytes:

@@ -20,7 +20,7 @@ from . import schema
 from . import sections as s
 from .batches import Added, Batch, Derived
 from .connections import Memory
-from .packing import Column, Ints, unpack
+from .packing import Column, Ints, unpack, unpack_column
 from .recounting import void_quarters
 from .sections import DAY, HOUR, NEVER, QUARTER, QUARTERS, Section, unpack_cells, unpack_sets
 from .stays import (
@@ -83,14 +83,18 @@ class Rollups:
         return set(self.connection.execute(sa.select(schema.day.c.day)).scalars())
 
     def range_of(self, start: datetime | None, end: datetime | None) -> Range:
-        """The range in microseconds, as far as there are events."""
+        """The range in microseconds, as far as there are events: to the end of a day where the last one is before."""
         event = schema.event.c
         first = self.connection.execute(sa.select(sa.func.min(event.ts))).scalar_one()
         last = self.connection.execute(sa.select(sa.func.max(event.ts))).scalar_one()
         if first is None:
             return 0, 0
-        low = first if start is None else max(first, to_microseconds(start))
-        high = last + 1 if end is None else min(last + 1, to_microseconds(end))
+        # Whole days wherever nothing is left out: what is counted of them need not be counted again.
+        low, high = first // DAY * DAY, (last // DAY + 1) * DAY
+        if start is not None and to_microseconds(start) > first:
+            low = to_microseconds(start)
+        if end is not None and to_microseconds(end) <= last:
+            high = to_microseconds(end)
         return low, max(low, high)
 
     def hours(self, ranges: Sequence[Range]) -> Hours:
@@ -286,9 +290,12 @@ class Hours:
     def kept_total(self, column: int) -> int:
         """One sum of `TOTALS` of all ranges together, without `pieces`."""
         found = 0
+        of_day, whole = None, False
         for ranges, packed in self._kept(s.TOTALS):
-            hours, *columns = unpack(packed)
-            found += int(columns[column][ranges[hours] >= 0].sum())
+            if ranges is not of_day:
+                of_day, whole = ranges, bool((ranges >= 0).all())
+            numbers = unpack_column(packed, 1 + column)
+            found += int(numbers.sum() if whole else numbers[ranges[unpack_column(packed, 0)] >= 0].sum())
         return found
 
     @cached_property
@@ -429,10 +436,10 @@ class Detail:
         """One sum of one key, without `pieces`."""
         found = 0
         for _, packed in self._kept(section):
-            keys, *numbers = unpack(packed)
+            keys = unpack_column(packed, 0)
             place = int(np.searchsorted(keys, key))
             if place < len(keys) and keys[place] == key:
-                found += int(numbers[column][place])
+                found += int(unpack_column(packed, 1 + column)[place])
         return found
 
     def sets(self, section: Section) -> tuple[Column, Column]:
