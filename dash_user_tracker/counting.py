@@ -192,6 +192,8 @@ class Counting:
             return self._nothing("fetched ahead, not shown")
         if seen.fetch_site not in (None, "same-origin"):
             return self._nothing("sent by another site")
+        if seen.foreign:
+            return self._nothing("Origin and Host differ: another site's page, or a proxy that changes Host")
         events = []
         self._hints.page_with_script()
         for told in mark.views:
@@ -256,8 +258,11 @@ class Counting:
         data = self._data(seen, page)
         if data is None:
             return self._nothing(f"{page.path} is left out by ignore_route, or outside of the app")
-        if unseen and not data["automated"] and (seen.user or _NOBODY).id == ANONYMOUS:
-            data.update(automated=True, automated_reason="no browser")
+        # What calls itself a browser over TLS and sends no Fetch Metadata may be a Safari before 16.4, whose page tells
+        # the view as well.
+        older = seen.scheme == "https" and not is_robot(data["user_agent"])
+        if unseen and (data["user_id"] == ANONYMOUS or older):
+            data.update(automated=True, automated_reason=data["automated_reason"] or "no browser")
         data["navigation"] = navigation
         return [_event(PAGE_VIEW, seen.received - age, data, event_id)]
 
@@ -277,6 +282,8 @@ class Counting:
             return self._nothing("refused or malformed: nothing ran")
         if self._dash is not None and seen.endpoint is not None and not self._dash.is_callback(seen.endpoint):
             return self._nothing("a route beside the Dash app")
+        if mark is not None and seen.status_code > 500:  # from a server in trouble, by which the script tells again
+            mark = attrs.evolve(mark, views=())
         views = self._views(seen, mark) if mark else self._navigation(seen, call) if call else []
         if call is None:
             return views or self._nothing("the body names no callback")

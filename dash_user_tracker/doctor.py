@@ -49,9 +49,9 @@ class Finding:
 
 
 def find_app(name: str) -> dash.Dash:
-    """The Dash app that ``module:attribute`` names (``app`` by default), or that belongs to the Flask server there.
+    """The Dash app that ``module:attribute`` names, or that belongs to the Flask server there.
 
-    `ConfigurationError` where there is none.
+    By default it is ``app``, or the only one that the module has; `ConfigurationError` where there is none.
     """
     module_name, _, attribute = name.partition(":")
     folder = str(Path.cwd())
@@ -61,14 +61,16 @@ def find_app(name: str) -> dash.Dash:
         module = importlib.import_module(module_name)
     except ImportError as error:
         raise ConfigurationError(f"{module_name!r} cannot be imported: {error}; run this where the app runs") from error
+    apps = {name: value for name, value in vars(module).items() if isinstance(value, dash.Dash)}
     found = getattr(module, attribute or "app", None)
+    if found is None and not attribute and len(apps) == 1:
+        (found,) = apps.values()
     if isinstance(found, flask.Flask):
         trackers = found.extensions.get("dash_user_tracker", ())
         found = next((tracker.app for tracker in trackers), found)
     if not isinstance(found, dash.Dash):
-        raise ConfigurationError(
-            f"{module_name}:{attribute or 'app'} must be a dash.Dash app, got {found!r}; name it as module:attribute"
-        )
+        there = f"it has {', '.join(f'{module_name}:{name}' for name in apps)}" if apps else "name it as module:app"
+        raise ConfigurationError(f"{module_name}:{attribute or 'app'} must be a dash.Dash app, got {found!r}; {there}")
     return found
 
 
@@ -149,7 +151,8 @@ def _counted(app: dash.Dash, facts: DashAppFacts, page: str) -> list[Finding]:
     callbacks = [facts.callback(output) for output in list(app.callback_map)]
     ignored = [str(callback.name) for callback in callbacks if callback is not None and callback.ignored]
     left_out = ", ".join(ignored) or "none"
-    found = [Finding(OK, f"{len(callbacks)} server callbacks, {left_out} left out by @ignore_callback")]
+    number = f"{len(callbacks)} server callback{'' if len(callbacks) == 1 else 's'}"
+    found = [Finding(OK, f"{number}, {left_out} left out by @ignore_callback")]
     if facts.has_pages():
         known = facts.route(below(page, facts.prefix()) or "/") or "not one of them"
         found.append(Finding(OK, f"{len(dash.page_registry)} registered pages; {page} is {known}"))

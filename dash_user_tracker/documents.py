@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import functools
 import re
+from urllib.parse import urlsplit
 
 from .addresses import is_local
-from .request import Observation
+from .request import Environ, Observation
 
 _ROBOT = re.compile(
     r"(?<!\bcu)bot\b|bot[/;-]|crawl|spider|slurp|probe|monitor|healthcheck|health-check|uptime|pingdom|lighthouse|preview|"
@@ -14,10 +15,45 @@ _ROBOT = re.compile(
     re.IGNORECASE,
 )
 
+#: What proxies add, and no browser.
+_PROXIED = frozenset(
+    {
+        "HTTP_X_FORWARDED_FOR",
+        "HTTP_X_FORWARDED_HOST",
+        "HTTP_X_FORWARDED_PROTO",
+        "HTTP_X_REAL_IP",
+        "HTTP_FORWARDED",
+        "HTTP_VIA",
+    }
+)
+
 
 def is_prefetch(observation: Observation) -> bool:
     """The browser fetched ahead (Fetch Metadata's ``Sec-Purpose``, and what older ones sent)."""
     return "prefetch" in observation.purpose or "preview" in observation.purpose
+
+
+def is_proxied(environ: Environ) -> bool:
+    """A proxy stands between, so Host need not be what the browser asked: nginx puts its upstream's name in."""
+    # HTTP/1.0 is what nginx speaks to its upstream unless told otherwise, and no browser.
+    return environ.get("SERVER_PROTOCOL") == "HTTP/1.0" or not environ.keys().isdisjoint(_PROXIED)
+
+
+def is_foreign(environ: Environ) -> bool:
+    """A post without Fetch Metadata comes from a page of another host, by its Origin or else its Referer.
+
+    By the name alone: a proxy may leave the port out of Host, as nginx's ``$host`` does. Behind one that may have
+    changed the name it cannot be told; what is not known is not foreign.
+    """
+    source = environ.get("HTTP_ORIGIN") or environ.get("HTTP_REFERER")
+    if not source or is_proxied(environ):
+        return False
+    try:
+        name = urlsplit(source).hostname
+        host = urlsplit(f"//{environ.get('HTTP_HOST') or environ.get('SERVER_NAME')}").hostname
+    except ValueError:
+        return True
+    return name != host
 
 
 @functools.lru_cache(512)
@@ -31,8 +67,9 @@ def left_to_script(observation: Observation) -> bool:
 
     Browsers name the destination in ``Sec-Fetch-Dest``, but only to origins they trust
     (https and loopback: Fetch Metadata, 2.1): over plain HTTP to another name their
-    User-Agent has to do.
+    User-Agent has to do. A proxy may have made that name a local one.
     """
     if observation.fetch_dest is not None:
         return True  # a browser asked; a document runs the script, anything else is no page
-    return observation.scheme == "http" and not is_local(observation.host) and not is_robot(observation.user_agent)
+    named = observation.proxied or not is_local(observation.host)
+    return observation.scheme == "http" and named and not is_robot(observation.user_agent)

@@ -44,7 +44,7 @@ def install(server: flask.Flask, key: str, ask: Ask | None, problem: Problem) ->
             return
         try:
             _fill(seen, request, error)
-            seen.user = _user(ask, request.environ, problem)
+            seen.user = _user(ask, server, request.environ, problem)
         except Exception as fault:  # noqa: BLE001 - an exception in a teardown function would reach the app
             problem("hook", fault)
 
@@ -118,12 +118,17 @@ def _decoded(content: bytes, encoding: str) -> bytes:
 
 def current_user(ask: Ask | None, problem: Problem) -> User | None:
     """The user of the request that Flask is answering."""
-    return _user(ask, flask.request.environ, problem)
+    return _user(ask, flask.current_app, flask.request.environ, problem)
 
 
-def _user(ask: Ask | None, environ: Environ, problem: Problem) -> User | None:
+def _user(ask: Ask | None, server: flask.Flask, environ: Environ, problem: Problem) -> User | None:
     if ask is None:
-        return user_of_session(flask.session._get_current_object())  # type: ignore[attr-defined]
+        found = user_of_session(flask.session._get_current_object())  # type: ignore[attr-defined]
+        if found is not None or not hasattr(server, "login_manager"):
+            return found
+        # Flask-Login's user of this request alone: by a token, a header, a cookie that remembers. Only if the app has
+        # asked for it: to load it here could take the database.
+        return user_of(flask.g.get("_login_user"))
     try:
         return user_of(ask(environ))
     except Exception as error:  # noqa: BLE001 - the owner's code

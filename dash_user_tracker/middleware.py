@@ -14,10 +14,11 @@ import attrs
 from .body import LIMIT as BODY_LIMIT
 from .body import Tee
 from .callbacks import IgnoreCallback
-from .classify import CALLBACK, DOCUMENT, ROUTE, Surface, classify, classify_anywhere
+from .classify import CALLBACK, DOCUMENT, REPORT, ROUTE, Surface, classify, classify_anywhere
 from .counting import Counting, DashFacts, Item
 from .delivery import Delivery, Spooling
 from .delivery.tally import Tally
+from .documents import is_foreign, is_proxied
 from .events import Event
 from .explain import Explanation
 from .identity import user_of
@@ -251,6 +252,8 @@ class TrackerMiddleware:
                 if destination:
                     seen.fetch_dest = destination
                     size += len(destination)
+                else:
+                    seen.proxied = is_proxied(seen.environ or environ)
                 for name, value in seen.headers or ():
                     if name == "Content-Type" or name.lower() == "content-type":
                         seen.html = value.startswith("text/html")
@@ -265,6 +268,8 @@ class TrackerMiddleware:
                 if site:
                     seen.fetch_site = site
                     size += len(site)
+                elif seen.kind == REPORT:
+                    seen.foreign = is_foreign(seen.environ or environ)
                 seen.request_bytes = get("CONTENT_LENGTH")
                 call = seen.call
                 if call is not None:

@@ -32,7 +32,8 @@
     // Async, so that nothing it may raise reaches the app; it runs at once all the same.
     const moved = async () => {
       wrap();
-      if (path && location.pathname != path) view(300);
+      // In a tab behind nobody sees where the app goes by itself: it counts where they find it.
+      if (path && location.pathname != path && !document.hidden) view(300);
     };
 
     const page = () => ({ i: id, p: address(), a: action, f: answered < action && now() - acted < 5000, t: now() });
@@ -51,6 +52,7 @@
     };
 
     const settle = async (answer, told, at, body) => {
+      const from = id;
       let taken;
       open++;
       try {
@@ -61,7 +63,8 @@
         if (at == action && !/Ids":\["[^"]*\.n_intervals"]/.test(body)) answered = at;
       } catch {}
       open--;
-      if (told[0] && !taken) {
+      // What failed before the page was put away and restored would be told as the restored page's.
+      if (told[0] && !taken && from == id) {
         untold.push(...told);
         if (told[0][4]++ < 5) report(2000);
       }
@@ -154,15 +157,18 @@
       }
     });
 
-    // *late*: the document was loaded ahead, and is shown only now.
-    const begin = (late) => {
-      try {
-        // A page inside another page of the same site is part of that page, not a view of its own.
-        if (parent != self && parent.location.href) return;
-      } catch {} // embedded in somebody else's page: people look at this one
-      view(late ? 1000 : 10000);
+    const begin = (event) => {
+      moved();
+      // Fetched ahead, or in a tab behind: a view when it is shown, if ever. A page in a frame of the same origin is
+      // part of the page around it; one that somebody else's page embeds counts, and has no frameElement.
+      if (path || document.prerendering || document.hidden || frameElement) return;
+      view(event ? 1000 : 10000);
+      // An error page is no view; what the person reaches from it without a load may be one.
+      if (performance.getEntriesByType("navigation")[0]?.responseStatus > 399) untold = [];
     };
-    if (document.prerendering) document.addEventListener("prerenderingchange", begin);
-    else begin();
+    // Captured, because not every browser lets them rise to the window.
+    addEventListener("prerenderingchange", begin, true);
+    addEventListener("visibilitychange", begin, true);
+    begin();
   }
 }

@@ -66,6 +66,8 @@ class Observation:
     referrer: str = ""
     fetch_dest: str | None = None
     fetch_site: str | None = None
+    proxied: bool = False  # of a document without Fetch Metadata: see `documents.is_proxied`
+    foreign: bool = False  # a report that another origin's page sent, by its Origin or Referer
     purpose: str = ""
     mark: str = ""
     request_bytes: str | None = None  # Content-Length as it was sent

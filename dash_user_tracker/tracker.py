@@ -185,13 +185,22 @@ class Tracker:
             return answer
 
         def seen() -> flask.Response:
-            # The middleware reads the header; the body is left alone.
-            return flask.Response(status=204, headers={"Cache-Control": "no-store"})
+            # The middleware reads the header; the body is left alone. No other method, and above all no OPTIONS: where
+            # a browser's preflight is refused, no page of another origin can post here, whatever CORS the app allows.
+            status = 204 if flask.request.method == "POST" else 405
+            headers = {"Cache-Control": "no-store"} if status == 204 else {"Allow": "POST"}
+            return flask.Response(status=status, headers=headers)
 
         try:
             server = app.server
             server.add_url_rule(prefix + SCRIPT_PATH, endpoint=prefix + SCRIPT_PATH, view_func=page_script)
-            server.add_url_rule(prefix + REPORT_PATH, endpoint=prefix + REPORT_PATH, view_func=seen, methods=["POST"])
+            server.add_url_rule(
+                prefix + REPORT_PATH,
+                endpoint=prefix + REPORT_PATH,
+                view_func=seen,
+                methods=["GET", "POST", "OPTIONS"],
+                provide_automatic_options=False,
+            )
         except AssertionError:
             log.warning(
                 "the server has already answered a request, so the page script cannot be added and pages are counted "

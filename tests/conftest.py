@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, Callable
@@ -105,8 +105,11 @@ CHROMIUM_FLAGS = (
 
 
 @pytest.fixture
-def chromium() -> Callable[[], AbstractContextManager[Any]]:
-    """``with chromium() as page:`` a page of a real Chromium; asyncio is free again only after the block."""
+def chromium() -> Callable[..., AbstractContextManager[Any]]:
+    """``with chromium() as page:`` a page of a real Chromium; asyncio is free again only after the block.
+
+    *without* are arguments of Playwright's that Chromium shall not get.
+    """
     path = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
     if path is None:
         _missing("NO CHROMIUM on PATH: what a browser does is not tested; apt-get install chromium")
@@ -116,9 +119,11 @@ def chromium() -> Callable[[], AbstractContextManager[Any]]:
         _missing("PLAYWRIGHT IS NOT INSTALLED: what a browser does is not tested; pip install playwright")
 
     @contextmanager
-    def opened() -> Iterator[Any]:
+    def opened(without: Sequence[str] = ()) -> Iterator[Any]:
         with sync_playwright() as playwright:
-            browser = playwright.chromium.launch(executable_path=path, args=list(CHROMIUM_FLAGS))
+            browser = playwright.chromium.launch(
+                executable_path=path, args=list(CHROMIUM_FLAGS), ignore_default_args=list(without)
+            )
             page = browser.new_page()
             page.set_default_timeout(30_000)
             try:

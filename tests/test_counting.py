@@ -27,7 +27,7 @@ NOON = datetime(2026, 11, 23, 12, tzinfo=timezone.utc)
 PAGE_LOAD = "0123456789abcdef"
 POLL = "cacheKey=1~mac&job=2~mac"
 
-#: Beside `PAGE_KEYS`, what design.md names for every event.
+#: Beside `PAGE_KEYS`, what every event has (docs/events.rst).
 EVERY_EVENT = {*PAGE_KEYS, "visitor", "route", "page_known", "page_load", "automated", "automated_reason"}
 EVERY_RUN = EVERY_EVENT | {
     "callback",
@@ -211,6 +211,8 @@ def test_a_document_counts_where_no_script_will_tell_it(
         pytest.param({"host": "localhost:8050"}, True, "no browser", id="browsers-name-without-a-browser"),
         pytest.param({"user_agent": "curl/8.5.0", "user": ANA}, False, None, id="identified-user"),
         pytest.param({"host": "localhost:8050", "user": ANA}, False, None, id="identified-user-without-a-browser"),
+        # Its page tells the view as well.
+        pytest.param({"scheme": "https", "user": ANA}, True, "no browser", id="identified-user-of-an-older-safari"),
         pytest.param(
             {"user_agent": "curl/8.5.0", "user": User("anonymous", "anonymous", "anonymous")},
             True,
@@ -334,6 +336,17 @@ def test_a_view_counts_whatever_request_tells_it(carrier: str) -> None:
         "load",
     ]
     assert (event.data["method"], event.data["automated"]) == ("GET", False)
+
+
+@pytest.mark.parametrize(
+    ("status", "counted"),
+    [("200 OK", 1), ("204 NO CONTENT", 1), ("500 X", 1), ("503 X", 0), ("401 X", 0), ("302 FOUND", 0)],
+)
+def test_a_view_counts_by_exactly_the_answers_after_which_the_script_tells_it_no_more(
+    status: str, counted: int
+) -> None:
+    events = counting()(run("table.data", "btn.n_clicks", mark=mark(told()), status=status))
+    assert [event.event for event in events].count(PAGE_VIEW) == counted
 
 
 def test_views_come_before_the_run_that_told_them_in_their_order() -> None:

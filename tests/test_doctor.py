@@ -166,6 +166,17 @@ def test_what_is_no_app_is_refused(module, name):
         find_app(name)
 
 
+def test_the_only_app_of_a_module_needs_no_name_and_of_several_the_names_are_told(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "doctored_one.py").write_text("from dash import Dash\nsales = Dash('sales')\n")
+    (tmp_path / "doctored_two.py").write_text("from dash import Dash\nsales, stock = Dash('sales'), Dash('stock')\n")
+    assert isinstance(find_app("doctored_one"), Dash)
+    with pytest.raises(ConfigurationError, match="it has doctored_two:sales, doctored_two:stock"):
+        find_app("doctored_two")
+    with pytest.raises(ConfigurationError, match="it has doctored_one:sales"):
+        find_app("doctored_one:app")
+
+
 def test_the_command(module):
     result = CliRunner().invoke(main, ["doctor", f"{module}:app", "--json"])
     assert result.exit_code == 0, result.output

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from dash_user_tracker.documents import is_prefetch, is_robot, left_to_script
+from dash_user_tracker.documents import is_foreign, is_prefetch, is_proxied, is_robot, left_to_script
 from dash_user_tracker.request import Observation
 
 CHROME = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/130.0.0.0 Safari/537.36"
@@ -93,6 +93,9 @@ def test_what_is_no_browser_or_names_a_robot_is_one(user_agent: str | None) -> N
         pytest.param({"host": "localhost:8050"}, False, id="loopback-without-metadata-is-no-browser"),
         pytest.param({"host": "127.0.0.1:8050"}, False, id="loopback-address-without-metadata"),
         pytest.param({"host": ""}, False, id="no-host"),
+        pytest.param({"host": "127.0.0.1:8050", "proxied": True}, True, id="browser-behind-a-proxy-that-renames"),
+        pytest.param({"proxied": True, "user_agent": "curl/8.5.0"}, False, id="curl-behind-a-proxy"),
+        pytest.param({"proxied": True, "scheme": "https"}, False, id="https-behind-a-proxy-has-metadata"),
         pytest.param({"user_agent": GOOGLEBOT}, False, id="robot"),
         pytest.param({"user_agent": "curl/8.5.0"}, False, id="curl"),
         pytest.param({"user_agent": ""}, False, id="nameless"),
@@ -100,3 +103,49 @@ def test_what_is_no_browser_or_names_a_robot_is_one(user_agent: str | None) -> N
 )
 def test_a_document_that_a_browser_shows_is_left_to_its_script(facts: dict[str, Any], left: bool) -> None:
     assert left_to_script(document(**facts)) is left
+
+
+@pytest.mark.parametrize(
+    ("environ", "proxied"),
+    [
+        pytest.param({"SERVER_PROTOCOL": "HTTP/1.1"}, False, id="browser"),
+        pytest.param({"SERVER_PROTOCOL": "HTTP/1.0"}, True, id="nginx-as-it-comes"),
+        pytest.param({"HTTP_X_FORWARDED_FOR": "10.0.0.7"}, True, id="address-of-the-client"),
+        pytest.param({"HTTP_VIA": "1.1 gateway"}, True, id="via"),
+        pytest.param({}, False, id="fake"),
+    ],
+)
+def test_a_proxy_is_known_by_what_no_browser_sends(environ: dict[str, str], proxied: bool) -> None:
+    assert is_proxied(environ) is proxied
+
+
+@pytest.mark.parametrize(
+    ("environ", "foreign"),
+    [
+        pytest.param({}, False, id="nothing-known"),
+        pytest.param({"HTTP_ORIGIN": "http://intranet:8050"}, False, id="own-origin"),
+        pytest.param({"HTTP_ORIGIN": "https://Intranet"}, False, id="tls-and-ports-are-a-proxys-business"),
+        pytest.param({"HTTP_ORIGIN": "http://evil.example"}, True, id="other-origin"),
+        pytest.param({"HTTP_ORIGIN": "http://intranet.evil.example"}, True, id="own-name-in-front"),
+        pytest.param({"HTTP_ORIGIN": "http://intranet@evil.example"}, True, id="own-name-as-a-user"),
+        pytest.param({"HTTP_ORIGIN": "null"}, True, id="sandboxed"),
+        pytest.param({"HTTP_ORIGIN": "http://[::1"}, True, id="malformed"),
+        pytest.param({"HTTP_REFERER": "http://intranet:8050/a"}, False, id="own-referer"),
+        pytest.param({"HTTP_REFERER": "http://evil.example/a"}, True, id="other-referer"),
+        pytest.param(
+            {"HTTP_ORIGIN": "http://intranet:8050", "HTTP_REFERER": "http://evil.example/a"}, False, id="origin-first"
+        ),
+        pytest.param({"HTTP_ORIGIN": "http://app.corp", "SERVER_PROTOCOL": "HTTP/1.0"}, False, id="nginx-as-it-comes"),
+        pytest.param({"HTTP_ORIGIN": "http://app.corp", "HTTP_X_REAL_IP": "10.0.0.7"}, False, id="proxy-that-says-so"),
+    ],
+)
+def test_a_report_of_another_host_is_foreign_unless_a_proxy_may_have_renamed_this_one(
+    environ: dict[str, str], foreign: bool
+) -> None:
+    assert is_foreign({"HTTP_HOST": "intranet:8050", "SERVER_PROTOCOL": "HTTP/1.1", **environ}) is foreign
+
+
+def test_a_server_without_a_host_header_is_known_by_its_name() -> None:
+    environ = {"SERVER_NAME": "intranet", "HTTP_ORIGIN": "http://intranet"}
+    assert not is_foreign(environ)
+    assert is_foreign({**environ, "HTTP_ORIGIN": "http://evil.example"})

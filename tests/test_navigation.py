@@ -162,7 +162,7 @@ def test_an_id_nested_beyond_any_depth_does_not_raise() -> None:
 
 # -- navigated_path -----------------------------------------------------------------------
 
-# wire.md, "What dcc.Location changes": Inputs of the callback; changedPropIds; does it tell a page?
+# What dcc.Location changes: Inputs of the callback; changedPropIds; does it tell a page?
 LOCATION_CHANGES = [
     pytest.param(["pathname"], ["url.pathname"], True, id="pathname"),
     pytest.param(["pathname", "search"], ["url.pathname", "url.search"], True, id="pages-after-a-load"),

@@ -153,6 +153,74 @@ def test_a_view_told_twice_has_one_id():
     assert len(recorded(tracker, repository)) == 1  # a repository keeps an id once
 
 
+@pytest.mark.parametrize("renamed", [{"SERVER_PROTOCOL": "HTTP/1.0"}, {"HTTP_X_FORWARDED_FOR": "10.0.0.7"}])
+def test_a_page_behind_a_proxy_that_names_the_server_counts_once(renamed):
+    app, tracker, repository = tracked()
+    client = app.server.test_client()
+    intranet = {"Origin": "http://intranet.corp", "Referer": "http://intranet.corp/", **BROWSER}
+    client.get("/", headers=BROWSER, environ_overrides=renamed)
+    client.post("/_dut/seen", headers={**mark("/", (1, "/")), **intranet}, environ_overrides=renamed)
+    assert [(view.data["path"], view.data["automated"]) for view in recorded(tracker, repository)] == [("/", False)]
+
+
+@pytest.mark.parametrize(
+    ("headers", "counted"),
+    [
+        pytest.param({}, 1, id="nothing-known"),
+        pytest.param({"Sec-Fetch-Site": "same-origin"}, 1, id="same-origin"),
+        pytest.param({"Sec-Fetch-Site": "same-site"}, 0, id="same-site"),
+        pytest.param({"Sec-Fetch-Site": "cross-site"}, 0, id="cross-site"),
+        pytest.param({"Origin": "http://localhost"}, 1, id="own-origin"),
+        pytest.param({"Origin": "http://evil.example"}, 0, id="other-origin"),
+        pytest.param({"Referer": "http://evil.example/page"}, 0, id="other-referer"),
+    ],
+)
+def test_a_report_counts_from_the_apps_own_origin_alone(headers, counted):
+    app, tracker, repository = tracked()
+    answer = app.server.test_client().post("/_dut/seen", headers={**BROWSER, **mark("/a", (1, "/a")), **headers})
+    assert answer.status_code == 204
+    assert len(recorded(tracker, repository)) == counted
+
+
+def test_the_report_address_takes_posts_only_and_no_preflight_even_where_the_app_allows_any_origin():
+    app, tracker, repository = tracked()
+
+    @app.server.after_request
+    def allow(answer):
+        answer.headers["Access-Control-Allow-Origin"] = "http://evil.example"
+        answer.headers["Access-Control-Allow-Headers"] = "X-Dash-Page"
+        return answer
+
+    client = app.server.test_client()
+    for method in ("OPTIONS", "GET", "HEAD", "PUT"):
+        answer = client.open("/_dut/seen", method=method, headers={**mark("/a", (1, "/a")), **BROWSER})
+        assert answer.status_code == 405
+        assert "POST" in answer.headers["Allow"]
+    assert recorded(tracker, repository) == []
+
+
+def test_the_report_can_be_exempted_from_flask_wtf_by_the_documented_name():
+    app, *_ = tracked()
+    view = app.server.view_functions["/_dut/seen"]
+    assert f"{view.__module__}.{view.__name__}" == "dash_user_tracker.tracker.seen"
+
+
+def test_a_report_of_any_size_is_not_read():
+    app, tracker, repository = tracked()
+    read = []
+
+    class Stream:
+        def read(self, *_):
+            read.append(True)
+            return b""
+
+    environ = {"wsgi.input": Stream(), "CONTENT_LENGTH": str(1 << 40)}
+    headers = {**mark("/a", (1, "/a")), **BROWSER}
+    assert app.server.test_client().post("/_dut/seen", headers=headers, environ_overrides=environ).status_code == 204
+    assert paths(recorded(tracker, repository)) == ["/a"]
+    assert read == []
+
+
 def test_without_the_script_the_pathname_callback_stands_for_the_view():
     app, tracker, repository = tracked(page_script=False)
     client = app.server.test_client()
@@ -428,6 +496,36 @@ def test_the_login_of_this_very_request_counts():
     app, tracker, repository = tracked(app)
     app.server.test_client().get("/")
     assert recorded(tracker, repository)[0].data["user_id"] == "new"
+
+
+@pytest.mark.parametrize(
+    ("used", "session", "user"),
+    [
+        pytest.param(True, {}, "token-7", id="by-a-token"),
+        pytest.param(True, {"_user_id": "7"}, "7", id="the-session-first"),
+        pytest.param(False, {}, "anonymous", id="no-flask-login"),
+    ],
+)
+def test_a_user_that_flask_login_loaded_for_one_request_counts(used, session, user):
+    class TokenUser:
+        def get_id(self):
+            return "token-7"
+
+    app = make_app()
+    app.server.secret_key = "k"
+    if used:
+        app.server.login_manager = object()  # as Flask-Login leaves it
+
+    @app.server.before_request
+    def load():
+        flask.g._login_user = TokenUser()
+
+    app, tracker, repository = tracked(app)
+    client = app.server.test_client()
+    with client.session_transaction() as stored:
+        stored.update(session)
+    client.get("/", headers=BROWSER)
+    assert recorded(tracker, repository)[0].data["user_id"] == user
 
 
 def test_no_vary_header_is_added():

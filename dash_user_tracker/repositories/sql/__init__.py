@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 try:
-    import numpy  # noqa: F401
-
-    # The dialect is named, so that it is not imported first on a worker thread: see repositories/http.py.
+    # What NumPy and SQLAlchemy import when it is needed is named, so that it is not imported first on a worker thread:
+    # see repositories/http.py.
+    import numpy.ma  # noqa: F401 - by numpy.unique
     import sqlalchemy.dialects.sqlite.pysqlite  # noqa: F401
     from sqlalchemy import URL  # noqa: F401 - 1.4 has none
 except ImportError as error:

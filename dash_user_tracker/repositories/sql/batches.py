@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import attrs
 import numpy as np
@@ -14,7 +15,7 @@ from .histogram import BUCKETS, buckets_of
 from .packing import Ints
 from .rows import Context
 from .sections import Section
-from .stays import ACTIVE, ACTOR, AUTOMATED, CONTEXT, KIND, PAGE, PATH, SEQ, TS, WHO, Row, Stay
+from .stays import ACTIVE, ACTOR, AUTOMATED, COLUMNS, CONTEXT, KIND, PAGE, PATH, SEQ, TS, WHO, Row, Stay
 
 #: Causes of runs that nobody waits for.
 _UNATTENDED = ("timer", "poll")
@@ -41,34 +42,22 @@ class Batch:
     def __init__(
         self, rows: Sequence[Row], contexts: Mapping[int, Context], segments: Mapping[tuple[int, int], int]
     ) -> None:
-        self.seq = _column(rows, SEQ)
-        self.ts = _column(rows, TS)
-        self.kind = _column(rows, KIND)
-        self.active = _column(rows, ACTIVE) != 0
-        self.actor = _column(rows, ACTOR)
-        self.page = _column(rows, PAGE)
-        self.path = _column(rows, PATH)
-        who = np.fromiter((-1 if row[WHO] is None else row[WHO] for row in rows), np.int64, len(rows))
-        self.who = np.where(self.actor > 0, self.actor, who)
-        self.callback = _column(rows, _CALLBACK)
-        self.duration = np.fromiter(
-            (-1 if row[_DURATION] is None else row[_DURATION] for row in rows), np.int64, len(rows)
-        )
-        self.asked = np.maximum(_column(rows, _ASKED), 0)
-        self.answered = np.maximum(_column(rows, _ANSWERED), 0)
-        self.segment = np.fromiter((segments[row[CONTEXT], row[AUTOMATED]] for row in rows), np.int64, len(rows))
-        known = {number: contexts[number].values for number in {row[CONTEXT] for row in rows}}
-        meaning = {
-            number: (
-                _CAUSES.get(values["cause"] or "", s.BY_OTHER),
-                values["cause"] in _UNATTENDED,
-                values["outcome"] == "error",
-                values["outcome"] == "no_update",
-            )
-            for number, values in known.items()
-        }
-        told = np.array([meaning[row[CONTEXT]] for row in rows], np.int64).reshape(-1, 4)
-        self._cause, self._unattended, self._error, self._unchanged = told.T
+        columns = list(zip(*rows)) if rows else [()] * len(COLUMNS)
+
+        def column(place: int) -> Ints:
+            return np.array(columns[place], np.int64)
+
+        self.seq, self.ts, self.kind = column(SEQ), column(TS), column(KIND)
+        self.active = column(ACTIVE) != 0
+        self.actor, self.page, self.path = column(ACTOR), column(PAGE), column(PATH)
+        self.who = np.where(self.actor > 0, self.actor, column(WHO))
+        self.callback, self.duration = column(_CALLBACK), column(_DURATION)
+        self.asked, self.answered = np.maximum(column(_ASKED), 0), np.maximum(column(_ANSWERED), 0)
+        told = list(zip(columns[CONTEXT], columns[AUTOMATED]))
+        self.segment = np.fromiter(map(segments.__getitem__, told), np.int64, len(rows))
+        meaning = {number: _meaning(contexts[number].values) for number in set(columns[CONTEXT])}
+        meanings = np.array([meaning[number] for number in columns[CONTEXT]], np.int64).reshape(-1, 4)
+        self._cause, self._unattended, self._error, self._unchanged = meanings.T
         self._events = np.arange(len(rows))
         self._view = (self.kind == schema.VIEW).astype(np.int64)
         self._run = self.kind == schema.RUN
@@ -134,8 +123,10 @@ class Batch:
         return self._timed, self.callback[self._timed] * BUCKETS + self._buckets, _ones(self._timed)
 
 
-def _column(rows: Sequence[Row], place: int) -> Ints:
-    return np.fromiter((row[place] or 0 for row in rows), np.int64, len(rows))
+def _meaning(values: Mapping[str, Any]) -> tuple[int, bool, bool, bool]:
+    """What a context says of a run: its column by cause, nobody waited, it failed, it changed nothing."""
+    cause, outcome = values["cause"], values["outcome"]
+    return _CAUSES.get(cause or "", s.BY_OTHER), cause in _UNATTENDED, outcome == "error", outcome == "no_update"
 
 
 def _ones(rows: Ints) -> Ints:

@@ -107,8 +107,9 @@ class SqlTrackerRepository(SqlMetrics):
             encoder = process.seen.known.encoder
             rows, unencodable = encoder.rows(events)
             with self._connections.write(process) as (connection, memory):
-                if memory.encoder is not encoder or encoder.missing:  # what was remembered is void, or not all
-                    rows, unencodable = self._rows_of(connection, memory, events)
+                if memory.encoder is not encoder:  # what was remembered is void
+                    rows, unencodable = memory.encoder.rows(events)
+                self._complete(connection, memory, rows, events)
                 self._insert(connection, rows)
                 if memory.state.inbox:
                     self._move(connection, memory)
@@ -119,15 +120,12 @@ class SqlTrackerRepository(SqlMetrics):
             message = f"an event is not JSON: {type(unencodable).__name__}: {unencodable}"
             raise RejectedError(message, taken=len(rows), refused=1) from unencodable
 
-    def _rows_of(
-        self, connection: sa.Connection, memory: Memory, events: Sequence[Event]
-    ) -> tuple[list[Row], Exception | None]:
-        """The rows of *events*, whose labels are in the store."""
-        while True:
-            rows, unencodable = memory.encoder.rows(events)
-            if not memory.encoder.missing:
-                return rows, unencodable
+    @staticmethod
+    def _complete(connection: sa.Connection, memory: Memory, rows: list[Row], events: Sequence[Event]) -> None:
+        """The *rows* of events have labels that are in the store."""
+        while memory.encoder.missing:
             memory.labels.resolve(connection, memory.encoder.missing)
+            memory.encoder.complete(rows, events)
 
     def _insert(self, connection: sa.Connection, rows: list[Row]) -> None:
         if rows:
@@ -136,9 +134,10 @@ class SqlTrackerRepository(SqlMetrics):
     def _move(self, connection: sa.Connection, memory: Memory) -> int:
         """Some events of version 1 are in the tables of this version; how many."""
         events = take(connection)
-        rows, unencodable = self._rows_of(connection, memory, events)
+        rows, unencodable = memory.encoder.rows(events)
         if unencodable is not None:  # all were read from JSON
             raise unencodable
+        self._complete(connection, memory, rows, events)
         self._insert(connection, rows)
         return len(rows)
 

@@ -149,7 +149,7 @@ class Context:
 
 
 class Encoder:
-    """Makes rows of events. Where labels are missing they are in *missing* and the rows are void."""
+    """Makes rows of events. Where labels are missing they are in *missing*, and `complete` makes those rows again."""
 
     def __init__(self, labels: Labels) -> None:
         self._labels = labels
@@ -158,17 +158,33 @@ class Encoder:
         self._bases: dict[tuple[str, str], str] = {}
         self._texts: dict[tuple[Any, ...], str] = {}
         self.missing: set[tuple[int, str]] = set()
+        self._lacking = 0  # how often a label was missing
+        self._void: list[int] = []  # places of rows that lack some
 
     def rows(self, events: Sequence[Event]) -> tuple[list[Row], Exception | None]:
         """The events as rows, up to the first that is not JSON, and why it is not."""
         self.missing.clear()
+        self._void.clear()
         rows: list[Row] = []
         try:
-            for event in events:
+            for place, event in enumerate(events):
+                lacking = self._lacking
                 rows.append(self._row(event))
+                if self._lacking != lacking:
+                    self._void.append(place)
         except (TypeError, ValueError, RecursionError) as error:
             return rows, error
         return rows, None
+
+    def complete(self, rows: list[Row], events: Sequence[Event]) -> None:
+        """Make the rows again that lack labels; some may be *missing* still."""
+        void, self._void = self._void, []
+        self.missing.clear()
+        for place in void:
+            lacking = self._lacking
+            rows[place] = self._row(events[place])
+            if self._lacking != lacking:
+                self._void.append(place)
 
     def _row(self, event: Event) -> Row:
         data = event.data if type(event.data) is dict else dict(event.data)
@@ -307,6 +323,7 @@ class Encoder:
             if value.__class__ is not str:
                 raise _Unfit
             self.missing.add((kind, value))
+            self._lacking += 1
         return number
 
     def _joined(self, *texts: Any) -> str:

@@ -34,11 +34,19 @@ COLUMNS = (
     "response_bytes",
     "rest",
 )
-#: How they are read: a page that is its path is not kept twice.
-READ = [
-    sa.func.coalesce(schema.event.c.page, schema.event.c.path).label(name) if name == "page" else schema.event.c[name]
-    for name in COLUMNS
-]
+#: What stands for null, so that columns are numbers. A page that is its path is not kept twice.
+_NULLS = {
+    "actor": "COALESCE(actor, 0)",
+    "page": "COALESCE(page, path, 0)",
+    "path": "COALESCE(path, 0)",
+    "who": "COALESCE(who, -1)",
+    "callback": "COALESCE(callback, 0)",
+    "duration": "COALESCE(duration, -1)",
+    "request_bytes": "COALESCE(request_bytes, 0)",
+    "response_bytes": "COALESCE(response_bytes, 0)",
+}
+#: How they are read.
+READ = [sa.literal_column(_NULLS[name]).label(name) if name in _NULLS else schema.event.c[name] for name in COLUMNS]
 (SEQ, TS, KIND, AUTOMATED, ACTIVE, ACTOR, CONTEXT, PAGE, PATH, WHO, CONTROL, _, LOAD, ACTION) = range(14)
 REST = 17
 
@@ -209,7 +217,7 @@ def _activities(connection: sa.Connection, memory: Memory, stream: Stream, since
 
 def rows_where(connection: sa.Connection, condition: str, *, limit: int | None = None) -> Sequence[Row]:
     """The rows that meet a condition, in order, with `COLUMNS`."""
-    columns = ", ".join("COALESCE(page, path)" if name == "page" else name for name in COLUMNS[:-1])
+    columns = ", ".join(_NULLS.get(name, name) for name in COLUMNS[:-1])
     statement = (
         f"SELECT {columns}, CASE WHEN kind = {schema.CUSTOM} THEN rest END FROM dut_event WHERE {condition} "
         "ORDER BY ts, seq"
