@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from pathlib import Path
@@ -135,6 +136,24 @@ def test_processes_create_the_tables_and_write_at_once_and_nothing_is_lost(url: 
     assert repository.get_page_count() == 8 * 25
     assert repository.get_user_count() == 8
     repository.close()
+
+
+def test_questions_that_come_first_all_at_once_make_the_tables_once(url: str) -> None:
+    make_tables_anew(url)
+    repository, start = SqlTrackerRepository(url), threading.Barrier(6)
+    answers: list[int] = []
+
+    def ask() -> None:
+        start.wait(30)
+        answers.append(repository.get_summary().views)
+
+    threads = [threading.Thread(target=ask) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    repository.close()
+    assert answers == [0] * 6
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs SIGKILL")

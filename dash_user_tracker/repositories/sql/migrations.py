@@ -138,6 +138,8 @@ class Migrations:
             change(connection)
             connection.commit()
         elif self._dialect == POSTGRESQL:
+            # Else who waits for the lock sees the tables as they were before it waited.
+            connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
             connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_LOCK})")
             change(connection)
             connection.commit()
