@@ -281,6 +281,11 @@ class MetricsContract:
         assert (answer.visit_mean_s, answer.visit_median_s) == (30, 0)
         assert answer.bounce_rate == pytest.approx(2 / 3)
 
+    def test_what_the_app_tracks_by_itself_does_not_prolong_a_bounce(self, repository: TrackerRepository) -> None:
+        repository.save_events([view(), custom(60, "loaded", interactive=False)])
+        answer = repository.get_summary()
+        assert (answer.bounce_rate, answer.visit_mean_s, answer.visit_median_s) == (1, 0, 0)
+
     def test_the_latest_visit_is_first_and_a_limit_cuts(self, repository: TrackerRepository) -> None:
         repository.save_events([view(n * HOUR, f"/{n}") for n in range(5)])
         visits = repository.get_visits(limit=2)

@@ -47,7 +47,7 @@ def _latency(part: Slice, share: float) -> float | None:
 
 
 def _seconds(part: Slice) -> list[float]:
-    return [stay.seconds for stay in part.visits]
+    return [0.0 if stay.bounce else stay.seconds for stay in part.visits]
 
 
 MEASURES: dict[str, Callable[[Slice], Number | None]] = {

@@ -168,7 +168,7 @@ class Derived:
 
     def add_visit(self, stay: Stay, sign: int = 1) -> None:
         """A visit."""
-        self.visits.append((stay.t0, stay.segment, max(stay.actor, 0), sign, stay.t1 - stay.t0, int(stay.bounce)))
+        self.visits.append((stay.t0, stay.segment, max(stay.actor, 0), sign, stay.stayed, int(stay.bounce)))
 
     def added(self, section: Section) -> list[Added]:
         """What they add."""

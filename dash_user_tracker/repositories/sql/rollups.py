@@ -243,7 +243,7 @@ class Rollups:
         return [Stay.of(tuple(row)) for row in self.connection.execute(query)] if self.segments else []
 
     def durations_of_visits(self, whole: Range, low: int, high: int) -> list[int]:
-        """Microseconds of the visits that begin in a range and are from *low* to *high* long."""
+        """Microseconds of the visits that begin in a range, are from *low* to *high* long and did not bounce."""
         visit = schema.visit.c
         duration = visit.t1 - visit.t0
         query = sa.select(duration).where(
@@ -251,6 +251,7 @@ class Rollups:
             visit.t0 < whole[1],
             visit.segment.in_(list(self.segments)),
             duration.between(low, high),
+            sa.or_(visit.views != 1, visit.busy == 1),
         )
         return list(self.connection.execute(query).scalars())
 

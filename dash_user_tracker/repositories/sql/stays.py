@@ -81,6 +81,11 @@ class Stay:
     def bounce(self) -> bool:
         return self.views == 1 and not self.busy
 
+    @property
+    def stayed(self) -> int:
+        """Microseconds in the mean and the median."""
+        return 0 if self.bounce else self.t1 - self.t0
+
     def add(self, row: Row) -> None:
         """The next activity."""
         self.t1 = row[TS]
