@@ -76,7 +76,8 @@ class HttpTrackerRepository(RemoteMetrics, TrackerRepository):
     the caller's to close; a forked child uses a copy of it with connections of its own.
 
     Thread-safe. Redirects are not followed: they would carry the key to another host.
-    Neither address nor key is in the repr, an error or a log line, apart from scheme and host.
+    Neither address nor key is in the repr, an error or a log line, apart from scheme and host; urllib3's own
+    lines of level DEBUG have the path and query.
     """
 
     def __init__(
