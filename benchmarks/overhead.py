@@ -19,6 +19,7 @@ import socket
 import statistics
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import tracemalloc
@@ -249,9 +250,13 @@ def wall_time(scale: Scale, name: str) -> Callable[[Callable], float]:
     return lambda app: statistics.median(ask(app, name) for _ in range(scale.of(name))) * 1e6
 
 
-def around_constant(url: str, batch: bool = True) -> TrackerMiddleware:
+def around_constant(url: str, batch: bool = True, **options: str) -> TrackerMiddleware:
     return TrackerMiddleware(
-        constant, repository=HttpTrackerRepository(url, batch=batch), app_name="overhead", visitor_key="overhead"
+        constant,
+        repository=HttpTrackerRepository(url, batch=batch),
+        app_name="overhead",
+        visitor_key="overhead",
+        **options,
     )
 
 
@@ -265,6 +270,19 @@ def requests_cost(scale: Scale) -> dict:
                     "constant": difference(scale, thread_time(scale, name, middleware.flush), constant, middleware),
                     "dash": difference(scale, thread_time(scale, name, tracker.flush), bare, app.server.wsgi_app),
                 }
+    return found
+
+
+def durable_cost(scale: Scale) -> dict:
+    found: dict = {}
+    with (
+        receiver() as url,
+        tempfile.TemporaryDirectory() as folder,
+        around_constant(url, spool=folder, durable="request") as middleware,
+    ):
+        for name in ("page", "callback, 1 KB"):
+            measure = thread_time(scale, name, middleware.flush)
+            found[name] = difference(scale, measure, constant, middleware)["added"]
     return found
 
 
@@ -336,6 +354,7 @@ def show(found: dict) -> None:
         table.add_row(name, *(f"{value:.1f}" for value in (*plain.values(), *real.values())), share)
     console.print(table)
     for title, key in (
+        ('Processor time of the request thread, added with durable="request"', "durable"),
         ("Processor time of the process, for one event from the request to the receiver", "events"),
         ("Time added to the median page, by how the receiver is", "latency"),
         ("Memory", "memory"),
@@ -365,6 +384,7 @@ def main() -> None:
         "python": platform.python_version(),
         "dash": dash.__version__,
         "requests": requests_cost(scale),
+        "durable": durable_cost(scale),
         "events": events_cost(scale),
         "latency": latency(scale),
         "memory": memory(scale),

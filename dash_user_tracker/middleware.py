@@ -175,7 +175,9 @@ class TrackerMiddleware:
                 return start_response(*(() if status is _UNSAID else (status,)), **named)
             seen.status = status
             seen.headers = headers
-            return start_response(status, headers, *rest, **named)
+            if rest or named:
+                return start_response(status, headers, *rest, **named)
+            return start_response(status, headers)  # to pass on nothing more costs as much as the call
 
         try:
             body = self._app(environ, observed)
@@ -274,12 +276,15 @@ class TrackerMiddleware:
                 call = seen.call
                 if call is not None:
                     size += len(call.output) + sum(map(len, call.changed))
-                elif seen.tee is not None:
-                    body_read = seen.tee.content()
-                    if body_read is not None:
-                        seen.body = body_read
-                        size += len(body_read)
-                seen.tee = None
+                else:
+                    tee = seen.tee
+                    if tee is not None:
+                        body_read = tee.content()
+                        if body_read is not None:
+                            seen.body = body_read
+                            size += len(body_read)
+                if seen.tee is not None:
+                    seen.tee = None
             seen.environ = seen.headers = None
             if size >= TEXT_LIMIT or seen.custom or seen.answer:
                 size = _cut(seen)

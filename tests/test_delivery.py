@@ -8,6 +8,7 @@ import logging
 import os
 import select
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -30,6 +31,7 @@ from dash_user_tracker.delivery import Delivery, delivery, process, reading, ret
 from dash_user_tracker.errors import ConfigurationError, RejectedError, UnavailableError
 from dash_user_tracker.events import Event
 from dash_user_tracker.repositories.base import TrackerRepository
+from dash_user_tracker.repositories.http import HttpTrackerRepository
 from dash_user_tracker.repositories.sql import SqlTrackerRepository
 
 FOREVER = 3600.0  # an interval that no test waits for
@@ -474,6 +476,7 @@ import threading, time
 from dash_user_tracker.delivery import Delivery
 from dash_user_tracker.events import Event
 from dash_user_tracker.repositories.base import TrackerRepository
+from dash_user_tracker.repositories.http import HttpTrackerRepository
 from dash_user_tracker.repositories.sql import SqlTrackerRepository
 
 class Repository(TrackerRepository):
@@ -1244,6 +1247,19 @@ def test_where_no_thread_can_be_started_a_failing_repository_loses_nothing_befor
     assert (one.stats()["pending"], one.stats()["retries"]) == (1, 1)
     one.close(20)
     assert one.stats()["dropped"] == {"shutdown": 1}
+
+
+def test_where_no_thread_can_be_started_the_end_takes_no_longer_than_it_may(make: Any, no_threads: None) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:  # accepts and never answers
+        repository = HttpTrackerRepository(f"http://127.0.0.1:{server.getsockname()[1]}/", timeout=(60.0, 60.0))
+        one = make(repository, batch_size=2)
+        for number in range(5):
+            one.put(number)
+        started = time.monotonic()
+        one.close(0.3)
+        assert time.monotonic() - started < 20
+        assert one.stats()["dropped"] == {"shutdown": 5}
+        assert repository.deadline is None
 
 
 def test_a_thread_is_tried_again_later(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
+import socket
 import subprocess
 import sys
 import threading
@@ -103,6 +105,43 @@ def test_a_reply_without_end_is_not_read_to_its_end(receiver: Receiver, reposito
     repository.save_events(views(2))
     assert len(receiver.posts) == 2
     assert receiver.connections == 2
+
+
+def test_a_reply_that_drips_is_left_after_the_time_to_read() -> None:
+    over = threading.Event()
+    left = threading.Event()
+
+    def drip(server: socket.socket) -> None:
+        connection, _ = server.accept()
+        with connection, contextlib.suppress(OSError):
+            connection.recv(65536)
+            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 60000\r\n\r\n")
+            while not over.wait(0.02):
+                connection.sendall(b"x")
+        left.set()
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        threading.Thread(target=drip, args=(server,), daemon=True).start()
+        repository = HttpTrackerRepository(f"http://127.0.0.1:{server.getsockname()[1]}/", timeout=(5.0, 0.3))
+        saving = threading.Thread(target=repository.save_event, args=(view("/"),), daemon=True)
+        saving.start()
+        saving.join(20)
+        try:
+            assert not saving.is_alive()
+            assert left.wait(20)
+        finally:
+            over.set()
+
+
+def test_posts_end_at_their_deadline() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:  # accepts and never answers
+        repository = HttpTrackerRepository(f"http://127.0.0.1:{server.getsockname()[1]}/", timeout=(60.0, 60.0))
+        repository.deadline = time.monotonic() + 0.3
+        with pytest.raises(UnavailableError, match="cannot be reached"):
+            repository.save_event(view("/"))
+        with pytest.raises(UnavailableError, match="no time left"):
+            repository.save_event(view("/"))
+        assert time.monotonic() - repository.deadline < 20
 
 
 # -- batches ----------------------------------------------------------------------------
@@ -323,6 +362,8 @@ NOW = datetime(2025, 1, 30, 12, 0, tzinfo=timezone.utc)
         ("Thu, 30 Jan 2025 11:00:00 GMT", 0.0),
         ("Fri, 31 Jan 2025 12:00:00 GMT", 300.0),
         ("Thu, 99 Jan 2025 12:00:00 GMT", None),
+        ("Thu, 30 Jan 99999999999999999999 12:00:00 GMT", None),
+        ("Thu, 30 Jan 2025 12:00:00 +99999999999999999", None),
     ],
 )
 def test_retry_after_is_seconds_or_a_date_and_at_most_five_minutes(value: str | None, seconds: float | None) -> None:

@@ -19,6 +19,7 @@ def test_the_benchmark_measures_every_figure(start):
         assert row["dash"]["bare"] > row["constant"]["bare"]
     assert {name.rpartition(", ")[2] for name in found["events"]} == {"batches", "one by one"}
     assert all(cost > 0 for cost in found["events"].values())
+    assert all(cost > 0 for cost in found["durable"].values())
     assert len(found["latency"]) == 4
     assert found["memory"]["one upload of 5 MB, MB of peak"] < 0.1
     assert 0 < found["memory"]["10,000 queued: page, MB"] < 26

@@ -577,6 +577,91 @@ def test_where_others_fill_the_folder_events_stay_in_memory(make: Any, folder: P
     assert store.numbers == [1]
 
 
+@pytest.mark.usefixtures("soon")
+def test_where_others_fill_the_folder_nothing_is_dropped_in_vain(make: Any, folder: Path) -> None:
+    store = Store(down=True)
+    with_spool = make(store, durable=True, max_bytes=40_000)
+    for number in range(60):
+        with_spool.put(number)
+    others = folder / "00000000-1-ab.000000.ndjson"
+    others.write_bytes(b"\n" * 40_000)
+    for number in range(60, 160):
+        with_spool.put(number)
+    check_law(with_spool.stats())
+    assert not with_spool.stats()["dropped"].get("spool_full")
+    store.down = False
+    others.unlink()
+    assert with_spool.flush(20)
+    assert sorted(store.numbers) == list(range(160))
+
+
+def test_what_had_to_go_is_told_though_nothing_could_be_written(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(self: Spool) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    spool = Spool(folder, "there", max_bytes=4000, segment_bytes=1000)
+    for number in range(4):
+        spool.append(b"x" * 999 + b"\n", events=1 + number, items=1)
+    assert spool.dropped() == []
+    monkeypatch.setattr(Spool, "_new_segment", full)
+    with pytest.raises(OSError, match="No space left"):
+        spool.append(b"\n", events=1, items=1)
+    assert [segment.events for segment in spool.dropped()] == [1]
+    assert spool.dropped() == []
+    spool.close()
+
+
+@pytest.mark.usefixtures("soon")
+def test_a_folder_that_gives_no_locks_leaves_events_in_memory(
+    make: Any, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def flock(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(spool_module.fcntl, "flock", flock)
+    store = Store()
+    with_spool = make(store, durable=True)
+    with_spool.put(1)
+    assert with_spool.flush(20)
+    assert store.numbers == [1]
+    assert with_spool.stats()["last_error"] == "spool: No locks available"
+    assert list(folder.iterdir()) == []
+
+
+@pytest.mark.usefixtures("soon")
+def test_a_segment_that_cannot_be_read_for_now_is_read_later(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    content = spool_module._content
+    failures = iter([errno.EMFILE, errno.ENOMEM])
+
+    def scarce(segment: Any) -> bytes:
+        number = next(failures, None)
+        if number is not None:
+            raise OSError(number, os.strerror(number))
+        return content(segment)
+
+    monkeypatch.setattr(spool_module, "_content", scarce)
+    store = Store()
+    with_spool = make(store)
+    with_spool.put(1)
+    assert with_spool.flush(20)
+    assert store.numbers == [1]
+    assert with_spool.stats()["dropped"].get("spool_damaged", 0) == 0
+
+
+def test_a_durable_event_waits_in_the_bounded_queue_while_the_disk_takes_none(
+    make: Any, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reading, "_DISK_RETRY", -1.0)  # each event finds the disk due for another try
+    folder.parent.parent.mkdir()
+    folder.parent.write_text("a file is in the way")
+    with_spool = make(Store(down=True), durable=True, queue_size=20, interval=FOREVER)
+    for number in range(200):
+        with_spool.put(number)
+    stats = with_spool.stats()
+    assert stats["dropped"]["queue_full"] > 0
+    assert stats["pending"] <= 20 + 2 * 250
+
+
 def lines_of(folder: Path) -> list[int]:
     return [path.stat().st_size for path in folder.glob("*.ndjson")]
 

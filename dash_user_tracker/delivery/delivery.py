@@ -342,7 +342,8 @@ class Delivery(Generic[Item]):
     def _deliver_inline(self, process: Process[Item], deadline: float) -> None:
         if process.delivering.acquire(timeout=max(0.0, deadline - time.monotonic())):
             try:
-                self._deliver(process, last=process.closed, deadline=deadline)
+                with self._sender.until(deadline):
+                    self._deliver(process, last=process.closed, deadline=deadline)
             finally:
                 process.delivering.release()
 
@@ -382,7 +383,12 @@ class Delivery(Generic[Item]):
             segment = spool.take(0.0 if hurry else self._interval / 2)
             if segment is None:
                 return None
-            events, damaged = spool.read(segment)
+            try:
+                events, damaged = spool.read(segment)
+            except OSError as error:
+                process.last_error = f"spool: {error.strerror or error}"
+                spool.put_back(segment)
+                return None
             if segment.adopted:
                 segment.events = len(events) + damaged
                 process.adopted += segment.events

@@ -10,6 +10,7 @@ from typing import Generic
 from ..codec import encode_event
 from ..events import Event
 from .process import Batch, Item, Large, Process
+from .spool import Spool
 
 log = logging.getLogger("dash_user_tracker")
 
@@ -81,7 +82,7 @@ class Reader(Generic[Item]):
     def write(self, process: Process[Item], item: Item) -> bool:
         """Put one item to the disk at once; False where the disk is not to be used now."""
         with process.reading:
-            if time.monotonic() < process.spool_after:
+            if process.held or time.monotonic() < process.spool_after:
                 return False
             events = self._events(process, item)
             if events:
@@ -101,25 +102,30 @@ class Reader(Generic[Item]):
         assert process.spool is not None
         lines = _lines(batch.events)
         try:
-            dropped = process.spool.append(b"".join(lines), events=len(lines), items=batch.items) if lines else []
+            if lines:
+                process.spool.append(b"".join(lines), events=len(lines), items=batch.items)
         except BaseException as error:  # SystemExit too: gunicorn ends a request that takes too long with it
             process.held.appendleft(batch)
             if not isinstance(error, OSError):
                 raise
             self._failed(process, error)
             return False
+        finally:
+            self._count_dropped(process, process.spool)
         if not lines:
             process.skipped += batch.items
         process.dropped["encode_error"] += len(batch.events) - len(lines)
-        for segment in dropped:
-            if segment.adopted:
-                process.grown += segment.events
-            process.dropped["spool_full"] += segment.events
-            process.skipped += segment.items
         if process.spool_after:
             process.spool_after = 0.0
             log.info("events go to the spool again")
         return True
+
+    def _count_dropped(self, process: Process[Item], spool: Spool) -> None:
+        for segment in spool.dropped():
+            if segment.adopted:
+                process.grown += segment.events
+            process.dropped["spool_full"] += segment.events
+            process.skipped += segment.items
 
     def _failed(self, process: Process[Item], error: OSError) -> None:
         first = process.spool_after == 0.0

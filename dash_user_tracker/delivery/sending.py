@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from ..errors import RejectedError, UnavailableError
@@ -27,6 +29,18 @@ class Sender:
         self._repository = repository
         self._reports_losses = hasattr(repository, "dropped")
         self._one_by_one = type(repository).save_events is TrackerRepository.save_events
+
+    @contextmanager
+    def until(self, deadline: float) -> Iterator[None]:
+        """No attempt takes longer than *deadline* (monotonic), where the repository can be told so."""
+        if not hasattr(self._repository, "deadline"):
+            yield
+            return
+        self._repository.deadline = deadline
+        try:
+            yield
+        finally:
+            self._repository.deadline = None
 
     def attempt(self, process: Process[Any], batch: Batch) -> bool:
         """One call of the repository; False where the batch has to wait for another."""

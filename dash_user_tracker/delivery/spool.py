@@ -43,6 +43,10 @@ log = logging.getLogger("dash_user_tracker")
 
 #: Bytes after which a segment is closed and the next one begun.
 SEGMENT_BYTES = 256 << 10
+#: Errors of reading that are no fault of the file: no handles or no memory are left, for now.
+_PASSING = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN})
+#: Times that another process may be faster to lock the file by which this one wants to own its segments.
+_TRIES = 10
 #: Segments of this process that stay open until they are sent, so that they outlive their folder.
 _KEPT_OPEN = 8
 _NAME = re.compile(r"([0-9a-f]{8})-\d+-[0-9a-f]+(?=\.)")
@@ -96,21 +100,21 @@ class Spool:
         self._open: Segment | None = None
         self._waiting: deque[Segment] = deque()
         self._taken: Segment | None = None
+        self._dropped: list[Segment] = []
         self._leases: list[Lease] = []
         self._strangers_told = False
 
     # -- writing ---------------------------------------------------------------------------
 
-    def append(self, lines: bytes, *, events: int, items: int) -> list[Segment]:
-        """Write whole *lines*; the segments that had to go to keep the bound.
+    def append(self, lines: bytes, *, events: int, items: int) -> None:
+        """Write whole *lines*. Older segments may have to go for them, see `dropped`.
 
         OSError where that is not possible; nothing of *lines* is kept then.
         """
         with self._lock:
-            dropped: list[Segment] = []
             segment = self._open
             if segment is None:
-                dropped = self._make_room()
+                self._make_room()
                 segment = self._open = self._new_segment()
             try:
                 _write(segment.file, lines)
@@ -125,22 +129,26 @@ class Spool:
             segment.items += items
             if segment.size >= self._segment_bytes:
                 self._seal()
+
+    def dropped(self) -> list[Segment]:
+        """The segments that had to go to keep the bound, each told once, also where nothing was written after all."""
+        with self._lock:
+            dropped, self._dropped = self._dropped, []
             return dropped
 
-    def _make_room(self) -> list[Segment]:
-        """Drop the oldest segments until there is room for one more; OSError where that does not suffice."""
-        used = sum(size for _, size in self._files())
-        dropped = []
-        while used + self._segment_bytes > self._max_bytes:
-            if not self._waiting:
-                raise OSError(errno.ENOSPC, f"the spool has its {self._max_bytes} bytes")
+    def _make_room(self) -> None:
+        """Drop the oldest segments until there is room for one more; OSError, and none, where that does not suffice."""
+        missing = sum(size for _, size in self._files()) + self._segment_bytes - self._max_bytes
+        if missing > sum(segment.size for segment in self._waiting):
+            raise OSError(errno.ENOSPC, f"the spool has its {self._max_bytes} bytes")
+        while missing > 0:
             segment = self._waiting.popleft()
-            used -= segment.size
+            missing -= segment.size
             if segment.adopted:
-                segment.events = _content(segment).count(b"\n")
+                with contextlib.suppress(OSError):  # its process had sent it after all
+                    segment.events = _content(segment).count(b"\n")
             self._remove(segment)
-            dropped.append(segment)
-        return dropped
+            self._dropped.append(segment)
 
     def _new_segment(self) -> Segment:
         lease = self._own
@@ -155,11 +163,12 @@ class Spool:
     def _register(self) -> Lease:
         """A lease of this process's own. A new one where somebody removed the files of the last."""
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        while True:
+        for _ in range(_TRIES):
             owner = f"{self._key}-{os.getpid()}-{os.urandom(4).hex()}"
             lease = self._lease(owner, os.O_EXCL)
             if lease is not None:  # else another process adopted the file before it was locked
                 return lease
+        raise OSError(errno.EAGAIN, "the folder gives no locks")
 
     def _seal(self) -> None:
         segment, self._open = self._open, None
@@ -183,13 +192,18 @@ class Spool:
             return self._taken
 
     def read(self, segment: Segment) -> tuple[list[Event], int]:
-        """The events of a segment, and how many more were in it and cannot be read."""
+        """The events of a segment, and how many more were in it and cannot be read.
+
+        OSError where another attempt may succeed.
+        """
         try:
             content = _content(segment)
         except FileNotFoundError:
             # Of an adopted one: the process that it belonged to had sent it after all.
             return [], segment.events
         except OSError as error:
+            if error.errno in _PASSING:
+                raise
             log.warning("a segment of the spool cannot be read: %s", error.strerror)
             return [], max(segment.events, 1)
         events = []
@@ -202,6 +216,12 @@ class Spool:
                 except DecodeError:
                     unreadable += 1
         return events, max(unreadable, segment.events - len(events))
+
+    def put_back(self, segment: Segment) -> None:
+        """The segment is the next to be taken again."""
+        with self._lock:
+            self._taken = None
+            self._waiting.appendleft(segment)
 
     def done(self, segment: Segment) -> None:
         """Nothing of the segment is needed any more."""
@@ -280,15 +300,21 @@ class Spool:
             )
 
     def _lease(self, owner: str, more: int = 0) -> Lease | None:
-        """The lease of *owner*'s segments; None where its process lives."""
+        """The lease of *owner*'s segments; None where its process lives. OSError where the folder gives no locks."""
         path = self._lock_file(owner)
         lock = os.open(path, _CREATE | more, 0o600)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             # Removed between the two calls: a lock on it keeps nobody away.
             held = os.fstat(lock).st_nlink > 0
-        except OSError:
+        except BlockingIOError:
             held = False
+        except OSError:
+            os.close(lock)
+            if more:  # just made
+                with contextlib.suppress(OSError):
+                    path.unlink()
+            raise
         if not held:
             os.close(lock)
             return None

@@ -11,6 +11,7 @@ import math
 import netrc  # noqa: F401 - see "lazy imports" below
 import os
 import re
+import time
 import uuid
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
@@ -75,7 +76,8 @@ class HttpTrackerRepository(RemoteMetrics, TrackerRepository):
     the caller's to close; a forked child uses a copy of it with connections of its own.
 
     Thread-safe. Redirects are not followed: they would carry the key to another host.
-    Neither address nor key is in the repr, an error or a log line, apart from scheme and host.
+    Neither address nor key is in the repr, an error or a log line, apart from scheme and host; urllib3's own
+    lines of level DEBUG have the path and query.
     """
 
     def __init__(
@@ -100,6 +102,8 @@ class HttpTrackerRepository(RemoteMetrics, TrackerRepository):
         self._pools: dict[int, _Pool] = {}  # by pid: a connection must not cross a fork
         #: Losses to report with the next batch, by reason. The delivery sets it; it is sent once for each call.
         self.dropped: Mapping[str, int] = {}
+        #: Monotonic; when posts have to be over, None for no such moment. The delivery sets it where it has to wait.
+        self.deadline: float | None = None
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._where!r})"
@@ -176,16 +180,29 @@ class HttpTrackerRepository(RemoteMetrics, TrackerRepository):
 
     def _post(self, body: bytes, headers: Mapping[str, str]) -> requests.Response:
         response = self._request(
-            "POST", self._endpoint, data=body, headers={"Content-Type": "application/json", **headers}
+            "POST",
+            self._endpoint,
+            data=body,
+            headers={"Content-Type": "application/json", **headers},
+            timeout=self._time_left(),
         )
         try:
             # Its status is the answer; the rest is read so that the connection can serve again.
-            response.raw.read(_MAX_REPLY)
+            _read_off(response, time.monotonic() + self._timeout[1])
         except (urllib3.exceptions.HTTPError, OSError):
             pass
         finally:
             response.close()
         return response
+
+    def _time_left(self) -> Any:
+        """For one post, as requests takes it."""
+        if self.deadline is None:
+            return self._timeout
+        left = self.deadline - time.monotonic()
+        if left <= 0:
+            raise UnavailableError(f"{self._where} was not asked: there was no time left")
+        return urllib3.Timeout(total=left, connect=self._timeout[0], read=self._timeout[1])
 
     def _check_taken(self, response: requests.Response, count: int) -> None:
         status = response.status_code
@@ -352,7 +369,9 @@ class HttpTrackerRepository(RemoteMetrics, TrackerRepository):
 
     # -- both --------------------------------------------------------------------
 
-    def _request(self, method: str, url: str, *, headers: Mapping[str, str], **more: Any) -> requests.Response:
+    def _request(
+        self, method: str, url: str, *, headers: Mapping[str, str], timeout: Any = None, **more: Any
+    ) -> requests.Response:
         """The answer, its body unread. Sent again once where a kept connection turned out to be closed."""
         pool = self._pool()
         may_be_stale = pool.answered
@@ -362,7 +381,7 @@ class HttpTrackerRepository(RemoteMetrics, TrackerRepository):
                     method,
                     url,
                     headers={**self._headers, **headers},
-                    timeout=self._timeout,
+                    timeout=timeout or self._timeout,
                     allow_redirects=False,
                     stream=True,
                     **more,
@@ -418,11 +437,23 @@ def parse_retry_after(value: str | None, now: datetime | None = None) -> float |
     except ValueError:
         try:
             date = email.utils.parsedate_to_datetime(value)
-        except (TypeError, ValueError, IndexError):
+            date = date if date.tzinfo is not None else date.replace(tzinfo=timezone.utc)
+            seconds = (date - (now or datetime.now(timezone.utc))).total_seconds()
+        except (TypeError, ValueError, IndexError, OverflowError):
             return None
-        date = date if date.tzinfo is not None else date.replace(tzinfo=timezone.utc)
-        seconds = (date - (now or datetime.now(timezone.utc))).total_seconds()
     return None if math.isnan(seconds) else min(max(seconds, 0.0), LONGEST_RETRY_AFTER)
+
+
+def _read_off(response: requests.Response, deadline: float) -> None:
+    """Read a reply as far as it comes before *deadline* (monotonic): one that drips would never end."""
+    left = _MAX_REPLY
+    while left > 0 and time.monotonic() < deadline:
+        # What has arrived, not all that is asked for; urllib3 1 and 2.0 have no read1.
+        read1 = getattr(response.raw, "read1", None)
+        part = read1(left) if read1 is not None else response.raw.read(1)
+        if not part:
+            return
+        left -= len(part)
 
 
 def _encoded(events: Sequence[Event]) -> tuple[list[str], Exception | None]:
