@@ -6,9 +6,11 @@ in pages, of one moment of the store; what a range holds, and filters select, is
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
-from functools import cached_property
+from functools import cached_property, partial
+from itertools import islice
 from typing import Any
 
 import attrs
@@ -40,14 +42,16 @@ from .stays import (
     VISIT_GAP,
     Row,
     Stay,
+    chunks,
     first_actions,
     is_scripted,
     unscripted_firsts,
 )
-from .texts import id_to_bytes, to_microseconds
+from .texts import from_column, id_to_bytes, to_microseconds
 
-#: Rows that are read at once.
+#: Rows that are read at once, and where the first of them mostly is enough.
 PAGE = 2000
+FEW_AT_ONCE = 5
 
 #: Visits of a list that are read one by one; of more, all in the range are.
 FEW = 200
@@ -122,20 +126,51 @@ def selected(
 
 
 def failed(rollups: Rollups, start: datetime | None, end: datetime | None) -> History:
-    """The failed runs in a range, and the first before it of each type and place."""
-    known = set()
+    """The failed runs in a range, and the first before it of each type and place that failed in it."""
+    found = selected(rollups, start, end, IS_RUN, FAILED, kept=lambda record: is_error(record.data))
+    if start is None:
+        return found
+    moments = [event.c.ts >= to_microseconds(start)]
+    if end is not None:
+        moments.append(event.c.ts < to_microseconds(end))
+    numbers = set(rollups.connection.execute(sa.select(event.c.error).where(FAILED, *moments).distinct()).scalars())
+    plain, vague = _places(rollups)
+    own = [*conditions_of(rollups), IS_RUN, event.c.ts < to_microseconds(start)]
+    before = []
+    for number in sorted(numbers & plain):
+        pages = _pages(rollups, [*own, event.c.error == number], at_once=FEW_AT_ONCE)
+        records = (record for page in pages for record in records_of([one for _, one in page]))
+        before += [record.event for record in islice(filter(partial(_fails, rollups), records), 1)]
+    if numbers & vague:
+        known = set()
 
-    def kept(record: Record) -> bool:
-        if not is_error(record.data):
-            return False
-        if start is None or record.at >= start:
-            return True
-        place = place_of(record.data)
-        fresh = place not in known
-        known.add(place)
-        return fresh
+        def kept(record: Record) -> bool:
+            place = place_of(record.data)
+            fresh = is_error(record.data) and place not in known
+            known.add(place)
+            return fresh
 
-    return selected(rollups, None, end, IS_RUN, FAILED, kept=kept)
+        for some in chunks(sorted(vague)):
+            history = selected(rollups, None, start, IS_RUN, event.c.error.in_(some), kept=kept)
+            before += [record.event for record in history.records]
+    before.sort(key=lambda one: one.timestamp)
+    return History.of([*before, *(record.event for record in found.records)])
+
+
+def _fails(rollups: Rollups, record: Record) -> bool:
+    return is_error(record.data) and is_selected(record, rollups.filters)
+
+
+def _places(rollups: Rollups) -> tuple[set[int], set[int]]:
+    """The labels that say where runs failed, and those of which `error_groups.place_of` finds it otherwise."""
+    query = sa.select(schema.label.c.id, schema.label.c.value).where(schema.label.c.kind == schema.ERROR)
+    plain: set[int] = set()
+    vague: set[int] = set()
+    for number, value in rollups.connection.execute(query):
+        error = json.loads(from_column(value))
+        said = error is not None and error["type"] and error["where"] and not error["type"].startswith("HTTP ")
+        (plain if said else vague).add(number)
+    return plain, vague
 
 
 def last_uses(rollups: Rollups, end: datetime) -> History:
@@ -296,19 +331,19 @@ def _firsts(rollups: Rollups, whole: Range, conditions: Conditions) -> set[int]:
     return found | {row[SEQ] for row in first_actions(rollups.connection, loads, rollups.folded).values()}
 
 
-def _pages(rollups: Rollups, conditions: Conditions) -> Iterator[list[tuple[Any, Event]]]:
+def _pages(rollups: Rollups, conditions: Conditions, at_once: int = PAGE) -> Iterator[list[tuple[Any, Event]]]:
     """Rows and their events, oldest first."""
     after: tuple[int, int] | None = None
     while True:
         own = [*conditions, event.c.seq <= rollups.folded]
         if after is not None:
             own += [event.c.ts >= after[0], sa.or_(event.c.ts > after[0], event.c.seq > after[1])]
-        query = sa.select(event.c.seq, *columns_of(COLUMNS)).where(*own).order_by(event.c.ts, event.c.seq).limit(PAGE)
-        rows = rollups.connection.execute(query).all()
+        query = sa.select(event.c.seq, *columns_of(COLUMNS)).where(*own).order_by(event.c.ts, event.c.seq)
+        rows = rollups.connection.execute(query.limit(at_once)).all()
         decoder = rollups.memory.decoder
         values = rollups.memory.labels.read(rollups.connection, decoder.labels_of(rows))
         yield [(row, _slim(decoder.event(row, values))) for row in rows]
-        if len(rows) < PAGE:
+        if len(rows) < at_once:
             return
         after = (rows[-1].ts, rows[-1].seq)
 

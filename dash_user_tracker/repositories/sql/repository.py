@@ -37,7 +37,7 @@ from .sections import PAGE_VIEWS, PATHS, VIEWERS
 from .texts import to_microseconds
 
 #: Rows of an index that are quicker counted than looked up in the roll-ups.
-MANY = 50_000
+MANY = 20_000
 
 
 class SqlTrackerRepository(SqlMetrics):

@@ -125,7 +125,11 @@ class Rollups:
         for low, high in detail.pieces:
             piece = count.where(event.ts >= low, event.ts < high, event.seq <= self.folded)
             found += int(self.connection.execute(piece).scalar_one())
-        return found + int(self.connection.execute(count.where(event.seq > self.folded)).scalar_one())
+        last = self.connection.execute(sa.select(sa.func.max(event.seq))).scalar_one() or 0
+        if last > self.folded:  # by number: the index of paths would be gone through for them
+            tail = count.where(event.seq.in_(sa.select(event.seq).where(event.seq > self.folded)))
+            found += int(self.connection.execute(tail).scalar_one())
+        return found
 
     def _views_in(self, piece: Range) -> int:
         event = schema.event.c
