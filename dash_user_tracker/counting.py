@@ -478,7 +478,7 @@ class Counting:
         automated = user.id == ANONYMOUS and is_robot(user_agent)
         route = self._dash.route(relative) if self._dash is not None else None
         data: dict[str, Any] = {
-            "app_name": labels.pop("app_name"),
+            "app_name": labels["app_name"],
             "ip": seen.ip,
             "user_agent": user_agent,
             "base_url": base,
@@ -491,13 +491,7 @@ class Counting:
             "user_id": user.id,
             "email": user.email,
             "full_name": user.full_name,
-            "visitor": visitor_id(
-                self._visitor_key(),
-                when=datetime.fromtimestamp(seen.received, timezone.utc),
-                app_name=self._policy.app_name or (self._dash.name() if self._dash is not None else None),
-                ip=seen.ip,
-                user_agent=user_agent,
-            ),
+            "visitor": self._visitor(seen, labels["app_name"], user_agent),
             "route": route,
             "page_known": route is not None if self._dash is not None and self._dash.has_pages() else None,
             "page_load": page.load,
@@ -507,11 +501,13 @@ class Counting:
         }
         return data
 
-    def _visitor_key(self) -> bytes | str | None:
+    def _visitor(self, seen: Observation, app_name: str, user_agent: str | None) -> str | None:
         key = self._policy.visitor_key or (self._dash.visitor_key() if self._dash is not None else None)
         if not key:
             self._hints.no_visitor_key()
-        return key
+            return None
+        when = datetime.fromtimestamp(seen.received, timezone.utc)
+        return visitor_id(key, when=when, app_name=app_name, ip=seen.ip, user_agent=user_agent)
 
 
 def _is_new(known: OrderedDict[str, None], event_id: str) -> bool:

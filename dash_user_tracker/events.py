@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Mapping
 from datetime import datetime, timezone
 from typing import Any
@@ -33,12 +34,17 @@ ANONYMOUS = "anonymous"
 
 
 def new_id() -> str:
-    """A random UUID (version 4) as text; ``uuid.uuid4`` takes three times as long to make and to write one."""
-    digits = os.urandom(16).hex()
-    return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-{_VARIANT[digits[16]]}{digits[17:20]}-{digits[20:]}"
+    """A UUID of this moment (version 7) as text: milliseconds, then 74 random bits.
+
+    Ids that follow one another lie close together in the index of a database (RFC 9562, 5.7 and 6.2).
+    """
+    moment, digits = f"{time.time_ns() // 1_000_000 & _48_BITS:012x}", os.urandom(10).hex()
+    return f"{moment[:8]}-{moment[8:]}-7{digits[:3]}-{_VARIANT[digits[3]]}{digits[4:7]}-{digits[7:19]}"
 
 
-#: The first digit of a UUID's fourth group, of which two bits are fixed (RFC 4122, 4.1.1).
+_48_BITS = (1 << 48) - 1
+
+#: The first digit of a UUID's fourth group, of which two bits are fixed (RFC 9562, 4.1).
 _VARIANT = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}
 
 

@@ -39,6 +39,8 @@ def user_of(claims: object) -> User | None:
 
 def user_of_session(session: Mapping[str, Any]) -> User | None:
     """The user of a Flask session: ``session["user"]``, else the flat keys, else Flask-Login's."""
+    if not session:  # as most are that nobody has logged in to
+        return None
     nested = session.get("user")
     if nested is not None:
         found = user_of(nested)

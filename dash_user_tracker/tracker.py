@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import time
-import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -19,7 +18,7 @@ from .classify import REPORT_PATH, SCRIPT_PATH
 from .codec import to_json
 from .dash_facts import DashAppFacts
 from .errors import ConfigurationError
-from .events import CALLBACK, PAGE_VIEW, Event
+from .events import CALLBACK, PAGE_VIEW, Event, new_id
 from .explain import Explanation
 from .flask_hook import current_user
 from .middleware import DashBinding, TrackerMiddleware, check_repository, spooling_of
@@ -277,7 +276,7 @@ class Tracker:
             raise ConfigurationError(
                 f"properties of event {name!r} must be at most {PROPERTIES_LIMIT} characters of JSON, got {len(text)}"
             )
-        event = CustomEvent(str(uuid.uuid4()), name, time.time(), text)
+        event = CustomEvent(new_id(), name, time.time(), text)
         if not flask.has_request_context():
             middleware.put(event)
             return

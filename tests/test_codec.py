@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import math
+import uuid
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
@@ -12,9 +13,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dash_user_tracker import events
 from dash_user_tracker.codec import decode_event, encode_event, event_from_dict, parse_timestamp, to_json
 from dash_user_tracker.errors import DecodeError
-from dash_user_tracker.events import PAGE_KEYS, PAGE_VIEW, Event
+from dash_user_tracker.events import PAGE_KEYS, PAGE_VIEW, Event, new_id
 
 _JSON = st.recursive(
     st.none()
@@ -40,6 +42,19 @@ DOCUMENT: dict[str, Any] = {
     "timestamp": "2025-01-30T20:29:28.543062+00:00",
     "data": {"path": "/"},
 }
+
+
+def test_ids_are_uuids_that_follow_the_clock_and_differ_within_a_millisecond(monkeypatch: pytest.MonkeyPatch) -> None:
+    moments = [1_700_000_000_000, 1_700_000_000_000, 1_700_000_000_001, 1_900_000_000_000, -1]  # a clock before 1970
+    ids = []
+    for moment in moments:
+        monkeypatch.setattr(events.time, "time_ns", lambda moment=moment: moment * 1_000_000)
+        ids.append(new_id())
+    parsed = [uuid.UUID(one) for one in ids]
+    assert [str(one) for one in parsed] == ids
+    assert {(one.version, one.variant) for one in parsed} == {(7, uuid.RFC_4122)}
+    assert [one.int >> 80 for one in parsed] == [moment & ((1 << 48) - 1) for moment in moments]
+    assert len(set(ids)) == len(ids)
 
 
 @given(_EVENTS)
