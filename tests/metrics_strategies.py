@@ -142,11 +142,11 @@ def _run() -> dict[str, st.SearchStrategy[Any]]:
         "action": st.sampled_from([0, 1, 2, None, "2", True]),
         "status": st.sampled_from([200, 204, 500, None, "500"]),
         "outcome": st.sampled_from(["ok", "no_update", "error", "error", "cancelled", None]),
-        "duration_ms": st.sampled_from([*DURATIONS, None, -1, "5", True, 10**20, 1e15]),
+        "duration_ms": st.sampled_from([*DURATIONS, None, -1, "5", True, 10**20, 1e15, 1e10]),
         "error": st.sampled_from(
             [None, {"type": "KeyError", "where": "m.py:5"}, {"type": "KeyError"}, {"where": "m.py:5"}, "x", {"type": 5}]
         ),
-        "request_bytes": st.sampled_from([0, 10, 2000, None, -5, "7", 1 << 62]),
+        "request_bytes": st.sampled_from([0, 10, 2000, None, -5, "7", 1 << 62, 1 << 42]),
         "response_bytes": st.sampled_from([0, 10, 2000, None]),
         "background": st.booleans(),
     }

@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, note, settings
 from hypothesis import strategies as st
-from metrics_contract import MetricsContract
+from metrics_contract import MetricsContract, run, view
 from metrics_strategies import ANCHORS, USERS, Change, Question, assert_same, changes, moments, questions, stories
 
 from dash_user_tracker.metrics.filters import EVERYTHING
+from dash_user_tracker.metrics.records import LARGEST_BYTES, LONGEST_MS
 from dash_user_tracker.repositories.base import TrackerRepository
 from dash_user_tracker.repositories.memory import MemoryTrackerRepository
 from dash_user_tracker.repositories.sql import SqlTrackerRepository, deleting
@@ -135,3 +136,25 @@ def test_each_visit_is_told_with_its_events(few_at_once: None, done: list[Change
         visits = reference.get_visits(filters=EVERYTHING, limit=None)
         for visit_id in {row.id for row in visits} | {event.id for event in reference.events[:3]} | {"nobody's"}:
             assert repository.get_visit(visit_id) == reference.get_visit(visit_id)
+
+
+def test_a_funnel_finds_a_page_among_many_on_days_that_saw_few(tmp_path: Path) -> None:
+    # Of a day that saw the first page only the numbers take a byte, and that of the last one, in order of texts, two.
+    day = 86_400
+    events = [view(n, f"/{n}") for n in range(300)] + [view(day, "/0", "bob"), view(2 * day, "/99", "bob")]
+    repository, reference = SqlTrackerRepository(f"sqlite:///{tmp_path}/usage.db"), MemoryTrackerRepository()
+    for one in (repository, reference):
+        one.save_events(events)
+    steps = ["page:/0", "page:/99"]
+    assert repository.get_funnel(steps) == reference.get_funnel(steps)
+    assert [row.people for row in repository.get_funnel(steps)] == [2, 2]
+    repository.close()
+
+
+def test_sums_of_the_largest_latencies_and_sizes_are_exact() -> None:
+    runs = [run(n, "initial", duration_ms=LONGEST_MS - 1, request_bytes=LARGEST_BYTES - 1) for n in range(900)]
+    with sqlite() as repository:
+        repository.save_events(runs)
+        (row,) = repository.get_callback_stats()
+    assert row.waiting_ms == 900 * (LONGEST_MS - 1)
+    assert row.request_bytes == 900 * (LARGEST_BYTES - 1)

@@ -21,9 +21,9 @@ USER = "user"
 #: Causes of runs that nobody waits for.
 UNATTENDED = ("timer", "poll")
 
-#: Milliseconds, and bytes, that no run has: a store need not be able to add them up.
-LONGEST_MS = 1e15
-LARGEST_BYTES = 1 << 62
+#: Milliseconds (116 days), and bytes (4 TiB), that no run has: of lesser ones a store can add up millions in 64 bits.
+LONGEST_MS = 1e10
+LARGEST_BYTES = 1 << 42
 
 
 @attrs.frozen

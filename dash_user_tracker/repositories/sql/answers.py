@@ -32,6 +32,7 @@ from ...metrics.tables import Rows
 from ...metrics.words import METRICS, NOW_MINUTES
 from . import schema
 from . import sections as s
+from .batches import LONGEST
 from .histogram import BUCKETS, bucket_at, edges_of, middle_of, quantile
 from .packing import Column, Ints
 from .rollups import Detail, Hours, Range, Rollups, sums_by
@@ -141,11 +142,7 @@ def durations(rollups: Rollups, whole: Range) -> list[float]:
 
 def _runs(rollups: Rollups, whole: Range) -> list[tuple[int, int]]:
     """Callback and microseconds of each run that says how long it took."""
-    return [
-        (row[11] or 0, row[14])
-        for row in rollups.rows(whole)
-        if row[2] == schema.RUN and row[14] is not None and row[14] >= 0
-    ]
+    return [(row[11] or 0, row[14]) for row in rollups.rows(whole) if row[2] == schema.RUN and 0 <= row[14] < LONGEST]
 
 
 def summary(

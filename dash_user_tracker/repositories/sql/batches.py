@@ -9,6 +9,7 @@ import attrs
 import numpy as np
 import numpy.typing as npt
 
+from ...metrics.records import LARGEST_BYTES, LONGEST_MS
 from . import schema
 from . import sections as s
 from .histogram import BUCKETS, buckets_of
@@ -17,6 +18,8 @@ from .rows import Context
 from .sections import Section
 from .stays import ACTIVE, ACTOR, AUTOMATED, COLUMNS, CONTEXT, KIND, PAGE, PATH, SEQ, TS, WHO, Row, Stay
 
+#: Microseconds that no run has.
+LONGEST = int(LONGEST_MS * 1000)
 #: Causes of runs that nobody waits for.
 _UNATTENDED = ("timer", "poll")
 _CAUSES = {"user": s.BY_USER, "initial": s.BY_INITIAL, "cascade": s.BY_CASCADE, "navigation": s.BY_NAVIGATION}
@@ -51,8 +54,9 @@ class Batch:
         self.active = column(ACTIVE) != 0
         self.actor, self.page, self.path = column(ACTOR), column(PAGE), column(PATH)
         self.who = np.where(self.actor > 0, self.actor, column(WHO))
-        self.callback, self.duration = column(_CALLBACK), column(_DURATION)
-        self.asked, self.answered = np.maximum(column(_ASKED), 0), np.maximum(column(_ANSWERED), 0)
+        self.callback = column(_CALLBACK)
+        self.duration = _known(column(_DURATION), LONGEST, -1)
+        self.asked, self.answered = (_known(column(place), LARGEST_BYTES, 0) for place in (_ASKED, _ANSWERED))
         told = list(zip(columns[CONTEXT], columns[AUTOMATED]))
         self.segment = np.fromiter(map(segments.__getitem__, told), np.int64, len(rows))
         meaning = {number: _meaning(contexts[number].values) for number in set(columns[CONTEXT])}
@@ -127,6 +131,11 @@ def _meaning(values: Mapping[str, Any]) -> tuple[int, bool, bool, bool]:
     """What a context says of a run: its column by cause, nobody waited, it failed, it changed nothing."""
     cause, outcome = values["cause"], values["outcome"]
     return _CAUSES.get(cause or "", s.BY_OTHER), cause in _UNATTENDED, outcome == "error", outcome == "no_update"
+
+
+def _known(values: Ints, least: int, otherwise: int) -> Ints:
+    """The values from 0 up to *least*; the others are none that a run has."""
+    return np.where((values >= 0) & (values < least), values, otherwise)
 
 
 def _ones(rows: Ints) -> Ints:

@@ -511,7 +511,8 @@ class Detail:
 
 def _are(wanted: npt.NDArray[np.bool_], labels: Column) -> npt.NDArray[np.bool_]:
     """Which of the labels are wanted; *wanted* is a flag for each up to the last one that is."""
-    found: npt.NDArray[np.bool_] = wanted[np.minimum(labels, len(wanted) - 1)] & (labels < len(wanted))
+    numbers = labels.astype(np.int64)  # a short type need not hold the last one
+    found: npt.NDArray[np.bool_] = wanted[np.minimum(numbers, len(wanted) - 1)] & (numbers < len(wanted))
     return found
 
 
