@@ -14,8 +14,8 @@ import dash_user_tracker
 PACKAGE = Path(dash_user_tracker.__file__).parent
 
 _SQL = """
-address answers cells connections deleting files folding labels metrics migrations packing parts primitives
-recounting repository rollups rows schema stays texts
+address answers batches cells connections deleting files folding histogram labels metrics migrations packing parts
+primitives recounting repository rollups rows schema sections stays texts
 """
 SQL = {f"repositories.sql.{name}" for name in _SQL.split()}
 
@@ -173,6 +173,7 @@ def test_imports_point_down_only(name):
         ("flask", {"demo", "doctor", "flask_hook", "tracker"}),
         ("requests", {"repositories.http"}),
         ("sqlalchemy", {"repositories.sql", *SQL}),
+        ("numpy", {"repositories.sql", *SQL}),
         ("threading", {"analytics", *DELIVERY, *LAYERS[2], *LAYERS[-1]}),
         ("atexit", {"delivery.delivery"}),
     ],
