@@ -164,6 +164,10 @@ _ADDED: dict[Section, Callable[[Batch], _Own]] = {
 }
 
 
+#: Sections that interactions and visits add to.
+OF_DERIVED = (s.TOTALS, s.USERS, s.STAYS)
+
+
 @attrs.define
 class Derived:
     """Interactions and visits that there are more, or with the sign -1 fewer."""

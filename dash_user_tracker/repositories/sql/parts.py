@@ -30,22 +30,17 @@ from .rollups import Range, Rollups
 from .rows import COLUMNS, columns_of
 from .schema import event, visit
 from .stays import (
-    ACTOR,
     AUTOMATED,
     CONTEXT,
     INTERACTION_GAP,
-    LOAD,
     READ,
     SEQ,
     TS,
     VISIT_CAP,
     VISIT_GAP,
-    Row,
     Stay,
     chunks,
-    first_actions,
-    is_scripted,
-    unscripted_firsts,
+    first_runs,
 )
 from .texts import from_column, id_to_bytes, to_microseconds
 
@@ -319,16 +314,11 @@ def _firsts(rollups: Rollups, whole: Range, conditions: Conditions) -> set[int]:
         .order_by(event.c.ts, event.c.seq)
     )
     contexts = rollups.memory.contexts(rollups.connection)
-    loads = set()
-    streams: dict[Stream, list[Row]] = {}
-    for row in rollups.connection.execute(query):
-        if is_scripted(row):
-            loads.add(bytes(row[LOAD]))
-        else:
-            text = contexts[row[CONTEXT]].segment(row[AUTOMATED])
-            streams.setdefault((row[ACTOR] or 0, text), []).append(row)
-    found = {row[SEQ] for own in streams.values() for row in unscripted_firsts(own) if row[TS] >= whole[0]}
-    return found | {row[SEQ] for row in first_actions(rollups.connection, loads, rollups.folded).values()}
+    rows = rollups.connection.execute(query).all()
+    firsts = first_runs(
+        rollups.connection, rows, lambda row: contexts[row[CONTEXT]].segment(row[AUTOMATED]), rollups.folded
+    )
+    return {row[SEQ] for row in firsts if row[TS] >= whole[0]}
 
 
 def _pages(rollups: Rollups, conditions: Conditions, at_once: int = PAGE) -> Iterator[list[tuple[Any, Event]]]:

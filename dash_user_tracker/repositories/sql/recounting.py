@@ -16,22 +16,14 @@ from .batches import Batch, Derived
 from .connections import Memory
 from .sections import BY_DAY, HOUR, QUARTER, QUARTERLY, QUARTERS
 from .stays import (
-    ACTIVE,
-    ACTOR,
     AUTOMATED,
     CONTEXT,
     INTERACTION_GAP,
-    KIND,
-    LOAD,
-    SEQ,
     TS,
-    Row,
     Stay,
     chunks,
-    first_actions,
-    is_scripted,
+    first_runs,
     rows_where,
-    unscripted_firsts,
 )
 
 _HOURS = QUARTER // HOUR
@@ -91,28 +83,10 @@ def _counted(connection: sa.Connection, memory: Memory, quarter: int) -> tuple[B
     numbers = memory.labels.look_up(connection, {(schema.SEGMENT, text) for text in texts.values()})  # all were folded
     segments = {key: numbers[schema.SEGMENT, text] for key, text in texts.items()}
     derived = Derived()
-    for row in _firsts(connection, around, segments, folded):
+    for row in first_runs(connection, around, lambda row: segments[row[CONTEXT], row[AUTOMATED]], folded):
         if row[TS] >= low:
             derived.add_interaction(row, segments[row[CONTEXT], row[AUTOMATED]])
     visit = schema.visit
     for found in connection.execute(sa.select(*visit.columns).where(visit.c.t0 >= low, visit.c.t0 < high)):
         derived.add_visit(Stay.of(tuple(found)))
     return Batch([row for row in around if row[TS] >= low], contexts, segments), derived
-
-
-def _firsts(
-    connection: sa.Connection, rows: Iterable[Row], segments: dict[tuple[int, int], int], folded: int
-) -> list[Row]:
-    """The first run of each interaction, among *rows* in order."""
-    actions = [row for row in rows if row[ACTIVE] and row[KIND] == schema.RUN]
-    scripted = [row for row in actions if is_scripted(row)]
-    known = first_actions(connection, {bytes(row[LOAD]) for row in scripted}, folded)
-    firsts = {row[SEQ] for row in known.values()}
-    streams: dict[tuple[int, int], list[Row]] = {}
-    for row in actions:
-        if not is_scripted(row):
-            streams.setdefault((row[ACTOR] or 0, segments[row[CONTEXT], row[AUTOMATED]]), []).append(row)
-    found = [row for row in scripted if row[SEQ] in firsts]
-    for own in streams.values():
-        found += unscripted_firsts(own)
-    return found

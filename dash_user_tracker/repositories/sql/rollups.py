@@ -18,28 +18,13 @@ import sqlalchemy as sa
 from ...metrics.filters import Filters
 from . import schema
 from . import sections as s
-from .batches import Added, Batch, Derived
+from .batches import OF_DERIVED, Added, Batch, Derived
 from .connections import Memory
 from .packing import Column, Ints, unpack, unpack_column
 from .recounting import void_quarters
+from .rows import Context
 from .sections import DAY, HOUR, NEVER, QUARTER, QUARTERS, Section, unpack_cells, unpack_sets
-from .stays import (
-    ACTIVE,
-    ACTOR,
-    AUTOMATED,
-    CONTEXT,
-    INTERACTION_GAP,
-    KIND,
-    LOAD,
-    READ,
-    SEQ,
-    TS,
-    Row,
-    Stay,
-    first_actions,
-    is_scripted,
-    unscripted_firsts,
-)
+from .stays import AUTOMATED, CONTEXT, INTERACTION_GAP, READ, TS, Row, Stay, first_runs
 from .texts import from_column, to_microseconds
 
 #: A range of microseconds, half open.
@@ -179,42 +164,12 @@ class Rollups:
         for quarter in self.void:
             piece = max(low, quarter * QUARTER), min(high, (quarter + 1) * QUARTER)
             if piece[0] < piece[1] and self.segments:
-                added = self.batch(piece)[0].added(s.SEEN)
+                (added,) = Piece(self, piece).added(s.SEEN)
                 own = _are(wanted, added.numbers[:, s.SEEN_PATH]) | _are(wanted, added.numbers[:, s.SEEN_PAGE])
                 found.append(np.column_stack((added.ts, added.numbers))[own])
         return np.concatenate(found)
 
     # -- events ------------------------------------------------------------------------
-
-    def batch(self, piece: Range) -> tuple[Batch, Derived]:
-        """The events of a range that is no whole period."""
-        low, high = piece
-        rows = self.rows((low - INTERACTION_GAP, high))
-        contexts = self.memory.contexts(self.connection)
-        derived = Derived()
-        loads = set()
-        streams: dict[tuple[int, str], list[Row]] = {}
-        for row in rows:
-            if row[ACTIVE] and row[KIND] == schema.RUN:
-                if is_scripted(row):
-                    loads.add(bytes(row[LOAD]))
-                else:
-                    text = contexts[row[CONTEXT]].segment(row[AUTOMATED])
-                    streams.setdefault((row[ACTOR] or 0, text), []).append(row)
-        firsts = {row[SEQ] for row in first_actions(self.connection, loads, self.folded).values()}
-        firsts |= {row[SEQ] for own in streams.values() for row in unscripted_firsts(own)}
-        own_rows = [row for row in rows if row[TS] >= low]
-        numbers = {text: number for number, text in self.segments.items()}
-        segments = {
-            key: numbers[contexts[key[0]].segment(key[1])]
-            for key in {(row[CONTEXT], row[AUTOMATED]) for row in own_rows}
-        }
-        for row in own_rows:
-            if row[SEQ] in firsts:
-                derived.add_interaction(row, segments[row[CONTEXT], row[AUTOMATED]])
-        for stay in self.visits(piece):
-            derived.add_visit(stay)
-        return Batch(own_rows, contexts, segments), derived
 
     def rows(self, whole: Range) -> list[Row]:
         """The selected events of a range, in order."""
@@ -386,14 +341,13 @@ class Hours:
 
     def _added(self, section: Section) -> Iterator[tuple[int, Added]]:
         """What the pieces add, each with the number of its range."""
-        for number, batch, derived in self._batches:
-            yield number, batch.added(section)
-            for added in derived.added(section):
+        for number, piece in self._read:
+            for added in piece.added(section):
                 yield number, added
 
     @cached_property
-    def _batches(self) -> list[tuple[int, Batch, Derived]]:
-        return [(number, *self._rollups.batch(piece)) for number, piece in self.pieces]
+    def _read(self) -> list[tuple[int, Piece]]:
+        return [(number, Piece(self._rollups, whole)) for number, whole in self.pieces]
 
 
 class Detail:
@@ -500,13 +454,60 @@ class Detail:
             yield from found.values()
 
     def _added(self, section: Section) -> Iterator[Added]:
-        for batch, derived in self._batches:
-            yield batch.added(section)
-            yield from derived.added(section)
+        for piece in self._read:
+            yield from piece.added(section)
 
     @cached_property
-    def _batches(self) -> list[tuple[Batch, Derived]]:
-        return [self._rollups.batch(piece) for piece in self.pieces]
+    def _read(self) -> list[Piece]:
+        return [Piece(self._rollups, whole) for whole in self.pieces]
+
+
+class Piece:
+    """The events of a range that is no whole period."""
+
+    def __init__(self, rollups: Rollups, whole: Range) -> None:
+        self._rollups = rollups
+        self._whole = whole
+
+    def added(self, section: Section) -> list[Added]:
+        """What they add."""
+        found = [self._batch.added(section)]
+        if section in OF_DERIVED:
+            found += self._derived.added(section)
+        return found
+
+    @cached_property
+    def _rows(self) -> list[Row]:
+        """Also those shortly before, on which it depends what is the first run of an interaction."""
+        return self._rollups.rows((self._whole[0] - INTERACTION_GAP, self._whole[1]))
+
+    @cached_property
+    def _contexts(self) -> dict[int, Context]:
+        return self._rollups.memory.contexts(self._rollups.connection)
+
+    @cached_property
+    def _segments(self) -> dict[tuple[int, int], int]:
+        numbers = {text: number for number, text in self._rollups.segments.items()}
+        keys = {(row[CONTEXT], row[AUTOMATED]) for row in self._rows}
+        return {key: numbers[self._contexts[key[0]].segment(key[1])] for key in keys}
+
+    @cached_property
+    def _batch(self) -> Batch:
+        own = [row for row in self._rows if row[TS] >= self._whole[0]]
+        return Batch(own, self._contexts, self._segments)
+
+    @cached_property
+    def _derived(self) -> Derived:
+        derived, rollups, segments = Derived(), self._rollups, self._segments
+        firsts = first_runs(
+            rollups.connection, self._rows, lambda row: segments[row[CONTEXT], row[AUTOMATED]], rollups.folded
+        )
+        for row in firsts:
+            if row[TS] >= self._whole[0]:
+                derived.add_interaction(row, segments[row[CONTEXT], row[AUTOMATED]])
+        for stay in rollups.visits(self._whole):
+            derived.add_visit(stay)
+        return derived
 
 
 def _are(wanted: npt.NDArray[np.bool_], labels: Column) -> npt.NDArray[np.bool_]:

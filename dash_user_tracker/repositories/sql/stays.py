@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import attrs
@@ -141,6 +141,23 @@ def unscripted_firsts(rows: Iterable[Row]) -> list[Row]:
             found.append(row)
         latest[key] = row[TS]
     return found
+
+
+def first_runs(
+    connection: sa.Connection, rows: Sequence[Row], segment_of: Callable[[Row], int | str], high: int
+) -> list[Row]:
+    """The first run of each interaction, as far as it is among *rows*, in order; among all events up to seq *high*."""
+    loads = set()
+    streams: dict[tuple[int, int | str], list[Row]] = {}
+    actions = [row for row in rows if row[ACTIVE] and row[KIND] == schema.RUN]
+    for row in actions:
+        if is_scripted(row):
+            loads.add(bytes(row[LOAD]))
+        else:
+            streams.setdefault((row[ACTOR] or 0, segment_of(row)), []).append(row)
+    firsts = {row[SEQ] for row in first_actions(connection, loads, high).values()}
+    firsts |= {row[SEQ] for own in streams.values() for row in unscripted_firsts(own)}
+    return [row for row in actions if row[SEQ] in firsts]
 
 
 def first_actions(connection: sa.Connection, loads: Iterable[bytes], high: int) -> dict[tuple[bytes, int], Row]:
