@@ -15,7 +15,7 @@ PACKAGE = Path(dash_user_tracker.__file__).parent
 
 _SQL = """
 address answers batches cells connections deleting files folding histogram labels metrics migrations packing parts
-primitives recounting repository rollups rows schema sections stays texts
+people primitives rankings recounting repository rollups rows schema sections stays texts trails
 """
 SQL = {f"repositories.sql.{name}" for name in _SQL.split()}
 

@@ -44,7 +44,7 @@ from ...metrics.visit_rows import visit_rows
 from ...metrics.words import METRICS, UNITS, check_word, metrics_of
 from ..base import TrackerRepository
 from ..metrics import DEFAULT_ROWS, Compare
-from . import answers, parts, schema
+from . import answers, parts, people, rankings, schema, trails
 from .rollups import Rollups, is_answered
 
 
@@ -115,10 +115,10 @@ class SqlMetrics(TrackerRepository):
         check_range(start, end)
         check_limit(limit)
         wanted = metrics_of(dimension, metrics)
-        if not is_answered(filters) or not answers.KNOWN.get(dimension, set()).issuperset(wanted):
+        if not is_answered(filters) or not rankings.KNOWN.get(dimension, set()).issuperset(wanted):
             return self._breakdown(dimension, start, end, wanted, filters, limit)
         with self._rollups(filters) as rollups:
-            return answers.breakdown(rollups, dimension, start, end, wanted, limit, self.exact_below)
+            return rankings.breakdown(rollups, dimension, start, end, wanted, limit, self.exact_below)
 
     def get_active_users(
         self, end: datetime | None = None, *, tz: str = "UTC", filters: Filters | None = None
@@ -132,7 +132,7 @@ class SqlMetrics(TrackerRepository):
         until = moment_or_now(end).astimezone(timezone.utc)
         zone_of(tz)
         with self._rollups(filters) as rollups:
-            return answers.active_users(rollups, until, tz)
+            return people.active_users(rollups, until, tz)
 
     def get_journeys(
         self,
@@ -154,7 +154,7 @@ class SqlMetrics(TrackerRepository):
         check_limit(limit)
         check_count("depth", depth, 1, DEEPEST)
         with self._rollups(filters) as rollups:
-            return answers.journeys(rollups, start, end, depth, limit)
+            return trails.journeys(rollups, start, end, depth, limit)
 
     def get_retention(
         self,
@@ -172,7 +172,7 @@ class SqlMetrics(TrackerRepository):
             return presence.retention(history, unit, periods, until, tz, filters)
         until = _checked(unit, periods, end, tz)
         with self._rollups(filters) as rollups:
-            return answers.retention(rollups, unit, periods, until, tz)
+            return people.retention(rollups, unit, periods, until, tz)
 
     def get_lifecycle(
         self,
@@ -190,7 +190,7 @@ class SqlMetrics(TrackerRepository):
             return presence.lifecycle(history, unit, periods, until, tz, filters)
         until = _checked(unit, periods, end, tz)
         with self._rollups(filters) as rollups:
-            return answers.lifecycle(rollups, unit, periods, until, tz)
+            return people.lifecycle(rollups, unit, periods, until, tz)
 
     def get_funnel(
         self,
@@ -212,7 +212,7 @@ class SqlMetrics(TrackerRepository):
         check_range(start, end)
         check_within(within)
         with self._rollups(filters) as rollups:
-            return answers.funnel(rollups, wanted, start, end, within)
+            return trails.funnel(rollups, wanted, start, end, within)
 
     def get_callback_stats(
         self,
@@ -233,7 +233,7 @@ class SqlMetrics(TrackerRepository):
         check_limit(limit)
         check_word("sort", sort, SORTS)
         with self._rollups(filters) as rollups:
-            return answers.callback_stats(rollups, start, end, sort, limit, self.exact_below)
+            return rankings.callback_stats(rollups, start, end, sort, limit, self.exact_below)
 
     def get_visits(
         self,
@@ -307,8 +307,8 @@ class SqlMetrics(TrackerRepository):
         members = members_of(roster)
         check_range(start, end)
         with self._rollups(filters) as rollups:
-            active = answers.people_between(rollups, start, end)
-            return adoption_of(members, active, answers.people_between(rollups, None, end))
+            active = people.people_between(rollups, start, end)
+            return adoption_of(members, active, people.people_between(rollups, None, end))
 
     # -- inside ------------------------------------------------------------------
 
@@ -336,7 +336,7 @@ class SqlMetrics(TrackerRepository):
             if dimension != "user":
                 return found
             # A user is called what was said last, in the range or not.
-            named = [attrs.evolve(row, label=answers.name_of(rollups, row.key) if row.key else None) for row in found]
+            named = [attrs.evolve(row, label=rankings.name_of(rollups, row.key) if row.key else None) for row in found]
             return Rows(tuple(named), total=found.total)
 
     def _people(self, unit: str, periods: int, until: datetime, tz: str, filters: Filters) -> History:

@@ -6,7 +6,7 @@ Everything is as of the watermark: what was saved after it is not there yet.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from functools import cached_property
 from typing import Any
@@ -126,6 +126,12 @@ class Rollups:
             *self.conditions(),
         )
         return int(self.connection.execute(query).scalar_one())
+
+    def texts(self, kind: int, numbers: Iterable[int]) -> dict[int, str]:
+        """The texts of labels of one kind, but for 0, which is none."""
+        wanted = [(kind, number) for number in numbers if number]
+        values = self.memory.labels.read(self.connection, wanted)
+        return {number: values[kind, number] for _, number in wanted}
 
     # -- what is kept ----------------------------------------------------------------
 
