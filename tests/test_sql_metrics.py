@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, note, settings
 from hypothesis import strategies as st
-from metrics_contract import MetricsContract, run, view
+from metrics_contract import T0, MetricsContract, run, view
 from metrics_strategies import ANCHORS, USERS, Change, Question, assert_same, changes, moments, questions, stories
 
-from dash_user_tracker.metrics.filters import EVERYTHING
+from dash_user_tracker.metrics.filters import EVERYTHING, Filters
 from dash_user_tracker.metrics.records import LARGEST_BYTES, LONGEST_MS
 from dash_user_tracker.repositories.base import TrackerRepository
 from dash_user_tracker.repositories.memory import MemoryTrackerRepository
@@ -158,3 +159,14 @@ def test_sums_of_the_largest_latencies_and_sizes_are_exact() -> None:
         (row,) = repository.get_callback_stats()
     assert row.waiting_ms == 900 * (LONGEST_MS - 1)
     assert row.request_bytes == 900 * (LARGEST_BYTES - 1)
+
+
+def test_an_app_is_told_apart_however_many_host_names_its_clients_make_up() -> None:
+    events = [view(n, app_name="sales", url_root=f"http://{n}.example.com/") for n in range(1200)] + [
+        view(n, app_name="stock") for n in range(3)
+    ]
+    with sqlite() as repository:
+        repository.save_events(events)
+        odd = T0 + timedelta(seconds=1)
+        assert repository.get_summary(odd, filters=Filters(app="sales")).views == 1199
+        assert repository.get_summary(odd, filters=Filters(app="sales", user="ada")).views == 1199

@@ -25,7 +25,6 @@ from ...metrics.records import Record, is_error, is_selected, records_of
 from ...metrics.tables import Rows
 from ...metrics.visit_rows import timeline
 from . import schema
-from .labels import CHUNK
 from .rollups import Range, Rollups
 from .rows import COLUMNS, columns_of
 from .schema import event, visit
@@ -85,11 +84,6 @@ def conditions_of(rollups: Rollups) -> list[sa.ColumnElement[bool]]:
     """Conditions for the events of all whose visits the filters may select."""
     filters = rollups.filters
     found = list(rollups.conditions())
-    if filters.app is not None:
-        contexts = rollups.memory.contexts(rollups.connection).items()
-        own = [number for number, context in contexts if context.values["app_name"] == filters.app]
-        if len(own) <= CHUNK:
-            found.append(event.c.context.in_(own))
     if filters.user == ANONYMOUS:
         found.append(sa.or_(event.c.actor.is_(None), event.c.actor < 0))
     elif filters.user is not None:

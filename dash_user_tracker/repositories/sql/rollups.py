@@ -196,7 +196,9 @@ class Rollups:
         if self.filters.app is not None:
             contexts = self.memory.contexts(self.connection).items()
             own = [number for number, context in contexts if context.values["app_name"] == self.filters.app]
-            found.append(event.context.in_(own))
+            # Written out: clients that make up host names make contexts, and there may be more than a statement has
+            # parameters.
+            found.append(event.context.in_(sa.bindparam("contexts", own, expanding=True, literal_execute=True)))
         return found
 
     def visits(self, whole: Range) -> list[Stay]:
