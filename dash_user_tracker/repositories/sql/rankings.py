@@ -44,21 +44,19 @@ def breakdown(
     exact: int,
 ) -> Rows[BreakdownRow]:
     """`MetricsReader.get_breakdown` for the dimensions and metrics in `KNOWN`."""
-    detail = rollups.detail(rollups.range_of(start, end))
-    few = True
+    whole = rollups.range_of(start, end)
+    detail = rollups.detail(whole)
     if dimension == "callback":
-        stats, few = _callbacks(rollups, detail, rollups.range_of(start, end), exact, set(wanted))
+        stats, few = _callbacks(rollups, detail, whole, exact, set(wanted))
         found = [
             BreakdownRow(row.callback, {metric: getattr(row, metric) for metric in wanted}, row.last) for row in stats
         ]
         few = few or SHARES.keys().isdisjoint(wanted)
         found.sort(key=lambda row: (descending(row.values[wanted[0]]), none_last(row.key)))
         return Rows(tuple(found[:limit]), total=len(found), exact=few)
-    return (
-        _users(rollups, detail, wanted, limit)
-        if dimension == "user"
-        else _pages(rollups, detail, wanted, limit, dimension)
-    )
+    if dimension == "user":
+        return _users(rollups, detail, wanted, limit)
+    return _pages(rollups, detail, wanted, limit, dimension)
 
 
 def _pages(
