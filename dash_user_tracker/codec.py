@@ -12,6 +12,7 @@ from typing import Any
 
 from .errors import DecodeError
 from .events import Event
+from .shared import Shared, SharedData
 
 #: ``json.dumps`` with arguments makes an encoder for each call.
 _STRICT = json.JSONEncoder(separators=(",", ":"), default=str, allow_nan=False)
@@ -40,7 +41,19 @@ def _finite(value: Any) -> Any:
 
 def encode_event(event: Event) -> str:
     """The event as one line of JSON."""
-    return to_json(event.to_dict())
+    data = event.data
+    if type(data) is not SharedData:
+        return to_json(event.to_dict())
+    texts = [part.text or _part(part) for part in data.parts]
+    if data.own:
+        texts.append(to_json(data.own)[1:-1])
+    head = f'"id":{to_json(event.id)},"event":{to_json(event.event)},"timestamp":"{event.timestamp.isoformat()}"'
+    return f'{{{head},"data":{{{",".join(texts)}}}}}'
+
+
+def _part(part: Shared) -> str:
+    part.text = to_json(part.data)[1:-1]
+    return part.text
 
 
 def decode_event(text: str | bytes) -> Event:

@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections import OrderedDict
-from collections.abc import Callable, Container
+from collections.abc import Callable, Hashable, Mapping
 from datetime import datetime, timezone
-from typing import Any, Protocol, Union
+from typing import Any, Union
 
 import attrs
 
-from .addresses import below, encode_path, split_address, wsgi_text
+from .addresses import below, split_address, wsgi_text
 from .callbacks import NOISE, Callback, IgnoredCallbacks, cause_of, trigger_of
 from .classify import CALLBACK, DOCUMENT, REPORT, ROUTE
-from .documents import is_prefetch, is_robot, left_to_script
+from .documents import is_prefetch, left_to_script
 from .events import ANONYMOUS, PAGE_KEYS, PAGE_VIEW, Event, new_id
 from .events import CALLBACK as CALLBACK_EVENT
 from .explain import Journal
+from .facts import DashFacts
 from .hints import Hints
 from .marks import INTERNAL, LOAD, Mark, mark_of
 from .navigation import callback_request, is_poll, navigated_path, referred_path
+from .page_data import KEPT, Page, PageData
 from .policy import Policy
-from .privacy import visitor_id
-from .request import CallbackRequest, CustomEvent, Observation, User
+from .request import CallbackRequest, CustomEvent, Observation
 from .routes import IgnoredRoutes
 from .runs import (
     ABANDONED,
@@ -38,60 +40,15 @@ from .runs import (
     polled,
     started,
 )
+from .shared import Shared, SharedData
 
 Item = Union[Observation, CustomEvent]
 
 #: Clients whose last page a bare middleware remembers, and ids of what was told.
 LEDGER_SIZE = 10_000
 
-_NOBODY = User(ANONYMOUS, ANONYMOUS, ANONYMOUS)
-
-
-class DashFacts(Protocol):
-    """What counting asks about a Dash app; read lazily, on the worker."""
-
-    def name(self) -> str | None:
-        """The app's title."""
-
-    def prefix(self) -> str:
-        """What browsers see before the app's own paths (``requests_pathname_prefix``)."""
-
-    def routes_prefix(self) -> str:
-        """What the server sees before the app's own paths (``routes_pathname_prefix``)."""
-
-    def is_page(self, endpoint: str) -> bool:
-        """The Flask endpoint serves the app's index."""
-
-    def is_callback(self, endpoint: str) -> bool:
-        """The Flask endpoint runs the app's callbacks."""
-
-    def route(self, path: str) -> str | None:
-        """The template of the page at the app-relative *path*."""
-
-    def has_pages(self) -> bool:
-        """The app's pages are registered, so that a page can be unknown."""
-
-    def callback(self, output: str) -> Callback | None:
-        """The callback under a key of the callback map."""
-
-    def canonical_output(self) -> str | None:
-        """The callback that is sent once for each page view."""
-
-    def produced(self) -> Container[str]:
-        """Every ``id.property`` that a callback writes."""
-
-    def visitor_key(self) -> bytes | str | None:
-        """A secret that all workers share."""
-
-
-@attrs.frozen
-class _Page:
-    """The page an event belongs to."""
-
-    path: str  # decoded, with every prefix: what the address bar shows
-    query: str = ""
-    referrer: str | None = None
-    load: str | None = None
+#: How a page came to be shown, as a part of event data.
+_NAVIGATIONS = {navigation: Shared({"navigation": navigation}) for navigation in (LOAD, INTERNAL)}
 
 
 class Counting:
@@ -110,10 +67,8 @@ class Counting:
         *,
         scripted: bool = False,
     ) -> None:
-        self._policy = policy
         self._scripted = scripted
         self._dash = dash
-        self._ignored_routes = IgnoredRoutes(policy.ignore_route, lambda error: problem("ignore_route", error))
         self._ignored_callbacks = IgnoredCallbacks(
             policy.ignore_callback, lambda error: problem("ignore_callback", error)
         )
@@ -122,6 +77,13 @@ class Counting:
         self._told: OrderedDict[str, None] = OrderedDict()  # ids of views and of ended runs
         self._why = ""  # of the request that is being read
         self._hints = Hints()
+        ignored_routes = IgnoredRoutes(policy.ignore_route, lambda error: problem("ignore_route", error))
+        self._page_data = PageData(policy, dash, ignored_routes, self._hints)
+        self._state: Hashable = None  # of the app, while a request is read
+        # What is said over and over in the same words is read once.
+        self._document_page = functools.lru_cache(KEPT)(self._page_of_document)
+        self._cause = functools.lru_cache(KEPT)(self._read_cause)
+        self._run_part = functools.lru_cache(KEPT)(_run_part)
         #: What became of the last requests.
         self.journal = Journal()
 
@@ -131,9 +93,14 @@ class Counting:
             return [self._outside(item)]
         self._why = ""
         item.leave_texts()
+        if self._dash is not None:
+            self._state = self._dash.state()
         mark = mark_of(item.mark) if self._dash is not None else None
         call = (item.call or _parsed(item.body)) if item.kind == CALLBACK else None
-        page = self._document_page(item) if item.kind == DOCUMENT else self._page_of(item, call, mark)
+        if item.kind == DOCUMENT:
+            page = self._document_page(item.mount, item.path, item.query, item.referrer)
+        else:
+            page = self._page_of(item, call, mark)
         events = self._request(item, call, page, mark)
         if item.custom:
             events = events + self._custom(item, page)
@@ -141,7 +108,7 @@ class Counting:
         self.journal.add(item.received, item.kind, page.path, item.status_code, names, self._why)
         return events + self._abandoned(item.received)
 
-    def _request(self, seen: Observation, call: CallbackRequest | None, page: _Page, mark: Mark | None) -> list[Event]:
+    def _request(self, seen: Observation, call: CallbackRequest | None, page: Page, mark: Mark | None) -> list[Event]:
         if seen.kind == DOCUMENT:
             return self._document(seen, page)
         if seen.kind == CALLBACK:
@@ -158,7 +125,7 @@ class Counting:
 
     # -- page views ------------------------------------------------------------------
 
-    def _document(self, seen: Observation, page: _Page) -> list[Event]:
+    def _document(self, seen: Observation, page: Page) -> list[Event]:
         if seen.status_code // 100 != 2:
             return self._nothing("an error or a redirect is no page")
         if not seen.html:
@@ -198,7 +165,7 @@ class Counting:
         self._hints.page_with_script()
         for told in mark.views:
             path, query = split_address(told.address)
-            page = _Page(path, query, told.referrer, mark.page_load)
+            page = Page(path, query, told.referrer, mark.page_load)
             event_id = mark.view_id(told)
             if not _is_new(self._told, event_id):  # the script could not know that the first one arrived
                 self._why = "told before"
@@ -224,7 +191,7 @@ class Counting:
         output = self._dash.canonical_output()
         if output is not None:
             return self._nothing(f"waiting for the callback of {output}")
-        return self._view(seen, _Page(path), LOAD)
+        return self._view(seen, Page(path), LOAD)
 
     def _navigation(self, seen: Observation, call: CallbackRequest) -> list[Event]:
         """The view a callback stands for, when its page has no script."""
@@ -234,7 +201,7 @@ class Counting:
         if self._dash is None:
             if self._remember(seen, path) == path:
                 return []
-            return self._view(seen, _Page(path), INTERNAL)
+            return self._view(seen, Page(path), INTERNAL)
         if call.output != self._dash.canonical_output():
             return []
         # The page that writes its own location with refresh=True posts the next path, then leaves: the load
@@ -242,12 +209,12 @@ class Counting:
         if referred_path(seen) not in (None, "/", path):
             return []
         # Which of the two it was cannot be told from one request; most are navigations.
-        return self._view(seen, _Page(path), INTERNAL)
+        return self._view(seen, Page(path), INTERNAL)
 
     def _view(
         self,
         seen: Observation,
-        page: _Page,
+        page: Page,
         navigation: str,
         *,
         age: float = 0.0,
@@ -255,16 +222,10 @@ class Counting:
         unseen: bool = False,
     ) -> list[Event]:
         """One page view; *unseen*: recorded at a document that no browser is known to show."""
-        data = self._data(seen, page)
-        if data is None:
+        shared = self._page_data.of(seen, page, self._state, unseen=unseen)
+        if shared is None:
             return self._nothing(f"{page.path} is left out by ignore_route, or outside of the app")
-        # What calls itself a browser over TLS and sends no Fetch Metadata may be a Safari before 16.4, whose page tells
-        # the view as well.
-        older = seen.scheme == "https" and not is_robot(data["user_agent"])
-        if unseen and (data["user_id"] == ANONYMOUS or older):
-            data.update(automated=True, automated_reason=data["automated_reason"] or "no browser")
-        data["navigation"] = navigation
-        return [_event(PAGE_VIEW, seen.received - age, data, event_id)]
+        return [_event(PAGE_VIEW, seen.received - age, (shared, _NAVIGATIONS[navigation]), {}, event_id)]
 
     def _remember(self, seen: Observation, path: str) -> str | None:
         """The client's page until now; *path* from now on."""
@@ -277,7 +238,7 @@ class Counting:
 
     # -- callback runs -----------------------------------------------------------------
 
-    def _callback(self, seen: Observation, call: CallbackRequest | None, page: _Page, mark: Mark | None) -> list[Event]:
+    def _callback(self, seen: Observation, call: CallbackRequest | None, page: Page, mark: Mark | None) -> list[Event]:
         if not (200 <= seen.status_code < 300 or seen.status_code >= 500):
             return self._nothing("refused or malformed: nothing ran")
         if self._dash is not None and seen.endpoint is not None and not self._dash.is_callback(seen.endpoint):
@@ -289,7 +250,7 @@ class Counting:
             return views or self._nothing("the body names no callback")
         return views + self._run(seen, call, page, mark)
 
-    def _run(self, seen: Observation, call: CallbackRequest, page: _Page, mark: Mark | None) -> list[Event]:
+    def _run(self, seen: Observation, call: CallbackRequest, page: Page, mark: Mark | None) -> list[Event]:
         """The event of one server execution; none for the requests that a background run is made of but the last."""
         jobs = cancelled_jobs(seen.query)
         if jobs:
@@ -306,21 +267,21 @@ class Counting:
         polled_run = polled(seen.query)
         if polled_run is not None:
             return self._poll(seen, call, page, mark, callback, polled_run)
-        data = self._run_data(seen, call, page, mark, callback)
-        if data is None:
+        run = self._new_run(seen, call, page, mark, callback)
+        if run is None:
             return []
         begun = started(seen.answer)
         if begun is not None:
-            run_id = begun.run_id(mark.page_load if mark else None)
-            self._runs.begin(run_id, begun.job, Run(data, seen.received, seen.received))
+            self._runs.begin(begun.run_id(mark.page_load if mark else None), begun.job, run)
             return self._nothing("a background callback began; it counts when it ends")
-        return [_event(CALLBACK_EVENT, seen.received, data)]
+        outcome = ERROR if run.status >= 500 or run.error else NO_UPDATE if run.status == 204 else OK
+        return [self._told_run(run, outcome, seen.duration)]
 
     def _poll(
         self,
         seen: Observation,
         call: CallbackRequest,
-        page: _Page,
+        page: Page,
         mark: Mark | None,
         callback: Callback | None,
         handle: Handle,
@@ -336,111 +297,118 @@ class Counting:
         if outcome == NO_UPDATE and ((mark is not None and mark.cancelled) or (run is not None and run.cancelled)):
             outcome = CANCELLED
         if run is None:  # it began in another worker: the page script knows how long ago
-            data = self._run_data(seen, call, page, mark, callback, poll=True)
-            if data is None:
+            run = self._new_run(seen, call, page, mark, callback, poll=True)
+            if run is None:
                 return []
             age = mark.run_age if mark else None
-            run = Run(data, seen.received - (age or 0.0), seen.received)
+            run.begun -= age or 0.0
             if age is None:
                 return [self._ended(run_id, run, outcome, seen, unknown_start=True)]
         return [self._ended(run_id, run, outcome, seen)]
 
     def _ended(self, run_id: str, run: Run, outcome: str, seen: Observation, *, unknown_start: bool = False) -> Event:
-        ended = seen.received + seen.duration
-        run.data.update(
-            outcome=outcome,
-            duration_ms=None if unknown_start else round((ended - run.begun) * 1000, 3),
-        )
         if outcome in (OK, NO_UPDATE, ERROR):
-            run.data.update(
-                status=seen.status_code,
-                response_bytes=seen.sent,
-                error=seen.error.to_dict() if seen.error else None,
-            )
-        return _event(CALLBACK_EVENT, run.begun, run.data, run_id)
+            run.status = seen.status_code
+            run.response_bytes = seen.sent
+            run.error = seen.error.to_dict() if seen.error else None
+        duration = None if unknown_start else seen.received + seen.duration - run.begun
+        return self._told_run(run, outcome, duration, run_id)
 
     def _abandoned(self, now: float) -> list[Event]:
         """Background runs that nobody asks for any more."""
         events = []
         for run_id, run in self._runs.abandoned(now):
             outcome = CANCELLED if run.cancelled else ABANDONED
-            run.data.update(outcome=outcome, duration_ms=round((run.heard - run.begun) * 1000, 3))
-            events.append(_event(CALLBACK_EVENT, run.begun, run.data, run_id))
+            events.append(self._told_run(run, outcome, run.heard - run.begun, run_id))
         return events
 
-    def _run_data(
+    def _told_run(self, run: Run, outcome: str, duration: float | None, run_id: str | None = None) -> Event:
+        """The event of a run that took *duration* seconds."""
+        part = self._run_part(run.callback, run.output, run.trigger, run.cause, run.background, run.status, outcome)
+        own = {
+            "action": run.action,
+            "duration_ms": None if duration is None else round(duration * 1000, 3),
+            "error": run.error,
+            "request_bytes": run.request_bytes,
+            "response_bytes": run.response_bytes,
+        }
+        return _event(CALLBACK_EVENT, run.begun, (run.page, part), own, run_id)
+
+    def _new_run(
         self,
         seen: Observation,
         call: CallbackRequest,
-        page: _Page,
+        page: Page,
         mark: Mark | None,
         callback: Callback | None,
         *,
         poll: bool = False,
-    ) -> dict[str, Any] | None:
-        """What the event of a run has; None where it is left out. A *poll* repeats the trigger of its run."""
-        cause = cause_of(
-            call,
-            query="" if poll else seen.query,
-            produced=self._dash.produced() if self._dash is not None else (),
-            action=mark.action if mark else None,
-            fresh=mark.fresh if mark else None,
-        )
+    ) -> Run | None:
+        """The run that a request stands for; None where it is left out. A *poll* repeats the trigger of its run."""
+        action, fresh = (mark.action, mark.fresh) if mark else (None, None)
+        cause = self._cause(call.output, call.changed, "" if poll else seen.query, action == 0, fresh, self._state)
         if cause in NOISE:
             self._why = self._why or f"{cause} runs are left out"
             return None
-        data = self._data(seen, page)
-        if data is None:
+        shared = self._page_data.of(seen, page, self._state)
+        if shared is None:
             self._why = "the page is left out by ignore_route, or outside of the app"
             return None
-        status = seen.status_code
         trigger = trigger_of(call)
         if trigger is not None and callback is not None:
             trigger = callback.inputs.pattern_of(trigger) or trigger
-        data.update(
+        return Run(
+            page=shared,
             callback=callback.name.label if callback else None,
             output=callback.name.output if callback else call.output,
             trigger=trigger,
             cause=cause,
-            action=mark.action if mark else None,
-            status=status,
-            outcome=ERROR if status >= 500 or seen.error else NO_UPDATE if status == 204 else OK,
-            duration_ms=round(seen.duration * 1000, 3),
-            error=seen.error.to_dict() if seen.error else None,
-            request_bytes=_count(seen.request_bytes),
-            response_bytes=seen.sent,
             background=callback.background if callback else False,
+            action=action,
+            request_bytes=_count(seen.request_bytes),
+            status=seen.status_code,
+            response_bytes=seen.sent,
+            error=seen.error.to_dict() if seen.error else None,
+            begun=seen.received,
+            heard=seen.received,
         )
-        return data
 
-    def _page_of(self, seen: Observation, call: CallbackRequest | None, mark: Mark | None) -> _Page:
+    def _read_cause(
+        self, output: str, changed: tuple[str, ...], query: str, idle: bool, fresh: bool | None, state: Hashable
+    ) -> str:
+        """See `cause_of`; *idle*: the person has not acted at all. It depends on the app's *state*, too."""
+        produced = self._dash.produced() if self._dash is not None else ()
+        action = 0 if idle else None
+        return cause_of(CallbackRequest(output, changed), query=query, produced=produced, action=action, fresh=fresh)
+
+    def _page_of(self, seen: Observation, call: CallbackRequest | None, mark: Mark | None) -> Page:
         """The page that sent a request: by its mark, else its Referer, else the address among its inputs."""
         if mark is not None:
             path, query = split_address(mark.address)
-            return _Page(path, query, None, mark.page_load)
+            return Page(path, query, None, mark.page_load)
         path_or_none = (navigated_path(call) if call else None) or referred_path(seen)
         if path_or_none is None and call is not None and call.pathname is not None:
             path_or_none = split_address(call.pathname)[0]
-        return _Page(path_or_none or (self._dash.prefix() if self._dash else "/"))
+        return Page(path_or_none or (self._dash.prefix() if self._dash else "/"))
 
-    def _document_page(self, seen: Observation) -> _Page:
-        path = wsgi_text(seen.mount + seen.path)
+    def _page_of_document(self, mount: str, path_below: str, query: str, referrer: str) -> Page:
+        path = wsgi_text(mount + path_below)
         if self._dash is not None and below(path, self._dash.prefix()) is None:
             # A proxy took the outer part of the prefix away and did not say so: the address bar still has it.
-            relative = below(wsgi_text(seen.path), self._dash.routes_prefix())
+            relative = below(wsgi_text(path_below), self._dash.routes_prefix())
             if relative is not None:
                 path = self._dash.prefix().rstrip("/") + relative
-        return _Page(path, wsgi_text(seen.query), wsgi_text(seen.referrer) or None)
+        return Page(path, wsgi_text(query), wsgi_text(referrer) or None)
 
     # -- custom events -------------------------------------------------------------------
 
-    def _custom(self, seen: Observation, page: _Page) -> list[Event]:
+    def _custom(self, seen: Observation, page: Page) -> list[Event]:
         """The app's own events, made while it answered this request."""
-        data = self._data(seen, page)
-        if data is None:
+        shared = self._page_data.of(seen, page, self._state)
+        if shared is None:
             return []
         return [
-            _event(custom.name, custom.received, {**data, "properties": json.loads(custom.properties)}, custom.id)
+            _event(custom.name, custom.received, (shared,), {"properties": json.loads(custom.properties)}, custom.id)
             for custom in seen.custom or ()
         ]
 
@@ -449,65 +417,8 @@ class Counting:
         data: dict[str, Any] = dict.fromkeys(PAGE_KEYS)
         data.update(user_id=ANONYMOUS, email=ANONYMOUS, full_name=ANONYMOUS)
         data.update(visitor=None, route=None, page_known=None, page_load=None, automated=False, automated_reason=None)
-        data.update(self._labels(), properties=json.loads(custom.properties))
-        return _event(custom.name, custom.received, data, custom.id)
-
-    # -- what every event has -------------------------------------------------------------
-
-    def _labels(self) -> dict[str, Any]:
-        policy = self._policy
-        labels: dict[str, Any] = {
-            "app_name": policy.app_name or (self._dash.name() if self._dash is not None else None) or ""
-        }
-        if policy.release is not None:
-            labels["release"] = policy.release
-        if policy.environment is not None:
-            labels["environment"] = policy.environment
-        return labels
-
-    def _data(self, seen: Observation, page: _Page) -> dict[str, Any] | None:
-        """The keys that every event has, None where the owner wants the page left out."""
-        relative = page.path if self._dash is None else below(page.path, self._dash.prefix())
-        if relative is None or relative in self._ignored_routes:
-            return None
-        labels = self._labels()
-        user = seen.user or _NOBODY
-        origin = f"{seen.scheme}://{seen.host}"
-        base = origin + encode_path(page.path)
-        user_agent = wsgi_text(seen.user_agent) or None
-        automated = user.id == ANONYMOUS and is_robot(user_agent)
-        route = self._dash.route(relative) if self._dash is not None else None
-        data: dict[str, Any] = {
-            "app_name": labels["app_name"],
-            "ip": seen.ip,
-            "user_agent": user_agent,
-            "base_url": base,
-            "url": f"{base}?{page.query}" if page.query else base,
-            "url_root": f"{origin}{encode_path(wsgi_text(seen.mount))}/",
-            "referrer": page.referrer,
-            "path": page.path,
-            "full_path": f"{page.path}?{page.query}",
-            "method": "GET",
-            "user_id": user.id,
-            "email": user.email,
-            "full_name": user.full_name,
-            "visitor": self._visitor(seen, labels["app_name"], user_agent),
-            "route": route,
-            "page_known": route is not None if self._dash is not None and self._dash.has_pages() else None,
-            "page_load": page.load,
-            "automated": automated,
-            "automated_reason": "user agent" if automated else None,
-            **labels,
-        }
-        return data
-
-    def _visitor(self, seen: Observation, app_name: str, user_agent: str | None) -> str | None:
-        key = self._policy.visitor_key or (self._dash.visitor_key() if self._dash is not None else None)
-        if not key:
-            self._hints.no_visitor_key()
-            return None
-        when = datetime.fromtimestamp(seen.received, timezone.utc)
-        return visitor_id(key, when=when, app_name=app_name, ip=seen.ip, user_agent=user_agent)
+        data.update(self._page_data.labels(), properties=json.loads(custom.properties))
+        return Event(id=custom.id, event=custom.name, timestamp=_moment(custom.received), data=data)
 
 
 def _is_new(known: OrderedDict[str, None], event_id: str) -> bool:
@@ -520,9 +431,31 @@ def _is_new(known: OrderedDict[str, None], event_id: str) -> bool:
     return True
 
 
-def _event(name: str, seconds: float, data: dict[str, Any], event_id: str | None = None) -> Event:
-    when = datetime.fromtimestamp(seconds, timezone.utc)
-    return Event(id=event_id or new_id(), event=name, timestamp=when, data=data)
+def _event(
+    name: str, seconds: float, parts: tuple[Shared, ...], own: Mapping[str, Any], event_id: str | None = None
+) -> Event:
+    return Event(id=event_id or new_id(), event=name, timestamp=_moment(seconds), data=SharedData.of(parts, own))
+
+
+def _run_part(
+    callback: str | None, output: str, trigger: str | None, cause: str, background: bool, status: int, outcome: str
+) -> Shared:
+    """What the runs of a callback have in common that begin and end alike."""
+    return Shared(
+        {
+            "callback": callback,
+            "output": output,
+            "trigger": trigger,
+            "cause": cause,
+            "status": status,
+            "outcome": outcome,
+            "background": background,
+        }
+    )
+
+
+def _moment(seconds: float) -> datetime:
+    return datetime.fromtimestamp(seconds, timezone.utc)
 
 
 def _count(text: str | None) -> int | None:

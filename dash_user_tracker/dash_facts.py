@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Hashable
 from typing import Any
 
 import dash
@@ -17,7 +18,7 @@ log = logging.getLogger("dash_user_tracker")
 
 
 class DashAppFacts:
-    """`counting.DashFacts` of *app*. Used on the worker alone; every answer is cheap after the first."""
+    """`facts.DashFacts` of *app*. Used on the worker alone; every answer is cheap after the first."""
 
     def __init__(self, app: dash.Dash) -> None:
         self._app = app
@@ -52,6 +53,11 @@ class DashAppFacts:
     def visitor_key(self) -> bytes | str | None:
         key = getattr(self._app.server, "secret_key", None)
         return key if isinstance(key, (bytes, str)) else None
+
+    def state(self) -> Hashable:
+        # `config` does not change once the app is made (`dash.py`: set_read_only).
+        pages = len(dash.page_registry)
+        return self.name(), self.visitor_key(), self._app.use_pages, pages, len(self._specs())
 
     def has_pages(self) -> bool:
         return bool(self._app.use_pages)
@@ -92,7 +98,8 @@ class DashAppFacts:
 
     def _specs(self) -> list[dict[str, Any]]:
         # What `_dash-dependencies` answers; the same list in Dash 2.17 to 4.4.
-        return list(getattr(self._app, "_callback_list", ()))
+        specs: list[dict[str, Any]] = getattr(self._app, "_callback_list", [])
+        return specs
 
     def _layout_ids(self) -> frozenset[str] | None:
         """The ids of the start layout; None where a function makes it, which is not called outside a request."""

@@ -51,7 +51,7 @@ _VARIANT = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}
 def _utc(value: datetime) -> datetime:
     if value.tzinfo is None:
         raise ValueError(f"timestamp must be an aware datetime, got {value!r}")
-    return value.astimezone(timezone.utc)
+    return value if value.tzinfo is timezone.utc else value.astimezone(timezone.utc)
 
 
 @attrs.frozen

@@ -15,12 +15,13 @@ from .body import LIMIT as BODY_LIMIT
 from .body import Tee
 from .callbacks import IgnoreCallback
 from .classify import CALLBACK, DOCUMENT, REPORT, ROUTE, Surface, classify, classify_anywhere
-from .counting import Counting, DashFacts, Item
+from .counting import Counting, Item
 from .delivery import Delivery, Spooling
 from .delivery.tally import Tally
 from .documents import is_foreign, is_proxied
 from .events import Event
 from .explain import Explanation
+from .facts import DashFacts
 from .identity import user_of
 from .policy import Policy
 from .repositories.base import TrackerRepository

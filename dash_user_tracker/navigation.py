@@ -47,7 +47,8 @@ def callback_request(body: object) -> CallbackRequest | None:
     if not isinstance(output, str):
         return None
     raw = body.get("changedPropIds")
-    changed = tuple(_kept(item) for item in raw[:5] if isinstance(item, str)) if isinstance(raw, list) else ()
+    # Lists, here and below: this runs on the request thread, where a generator costs more than what it yields.
+    changed = tuple([_kept(item) for item in raw[:5] if isinstance(item, str)]) if isinstance(raw, list) else ()
     return CallbackRequest(_kept(output), changed, _pathname(body.get("inputs"), changed))
 
 
@@ -56,10 +57,9 @@ def _pathname(inputs: object, changed: tuple[str, ...]) -> str | None:
     if not isinstance(inputs, list):
         return None
     found = None
-    for item in _flat(inputs[:50]):
-        name = item.get("property")
-        value = item.get("value")
-        if name not in ("pathname", "href") or not isinstance(value, str):
+    for item in _addresses(inputs[:50]):
+        name, value = item["property"], item.get("value")
+        if not isinstance(value, str):
             continue
         if name == "href":
             try:
@@ -78,13 +78,14 @@ def _kept(text: str) -> str:
     return sound_text(text[:TEXT_LIMIT])
 
 
-def _flat(inputs: Iterable[object]) -> Iterable[dict[str, Any]]:
-    # A wildcard (ALL) input is a list of inputs.
+def _addresses(inputs: list[object]) -> list[dict[str, Any]]:
+    """Those of the inputs that are a location's; a wildcard (ALL) input is a list of inputs."""
+    found = []
     for item in inputs:
-        if isinstance(item, dict):
-            yield item
-        elif isinstance(item, list):
-            yield from (inner for inner in item[:50] if isinstance(inner, dict))
+        for inner in item[:50] if isinstance(item, list) else (item,):
+            if isinstance(inner, dict) and inner.get("property") in ("pathname", "href"):
+                found.append(inner)
+    return found
 
 
 def navigated_path(call: CallbackRequest) -> str | None:

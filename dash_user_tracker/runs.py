@@ -16,6 +16,8 @@ from urllib.parse import parse_qs
 
 import attrs
 
+from .shared import Shared
+
 #: Runs that are remembered until they end.
 MOST = 10_000
 #: Seconds without a word from the browser after which a run counts as abandoned.
@@ -87,9 +89,20 @@ def _object(answer: bytes | None) -> dict[str, Any] | None:
 
 @attrs.define
 class Run:
-    """A run that has begun: the *data* its event will have, and when (seconds since the epoch)."""
+    """A run of a callback: what its event will have, and when it was (seconds since the epoch)."""
 
-    data: dict[str, Any]
+    page: Shared  # what every event of its page has
+    callback: str | None  # its label
+    output: str
+    trigger: str | None
+    cause: str
+    background: bool
+    action: int | None
+    request_bytes: int | None
+    # of the answer that the event tells of
+    status: int
+    response_bytes: int
+    error: dict[str, str] | None
     begun: float
     heard: float
     cancelled: bool = False  # somebody asked for it

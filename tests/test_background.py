@@ -15,6 +15,7 @@ from dash import Dash, Input, Output, html
 from dash_user_tracker import MemoryTrackerRepository, Tracker
 from dash_user_tracker.flask_hook import _background_answer
 from dash_user_tracker.runs import Handle, OpenRuns, Run, ending, polled, started
+from dash_user_tracker.shared import Shared
 
 FIGURE = {"data": [{"x": list(range(30_000))}]}
 
@@ -91,10 +92,18 @@ def test_a_handle_is_not_in_the_id_of_its_run():
     assert run_id == Handle("secret", "job").run_id("0123456789abcdef") != Handle("secret", "job").run_id(None)
 
 
+def run_at(moment):
+    return Run(
+        page=Shared({"path": "/"}), callback="app:work", output="done.children", trigger=None, cause="user",
+        background=True, action=None, request_bytes=None, status=200, response_bytes=0, error=None,
+        begun=moment, heard=moment,
+    )  # fmt: skip
+
+
 def test_only_a_run_that_was_asked_for_here_can_be_abandoned_here():
     runs = OpenRuns()
-    runs.begin("mine", "1", Run({}, begun=0.0, heard=0.0))
-    runs.begin("anothers", "2", Run({}, begun=0.0, heard=0.0))
+    runs.begin("mine", "1", run_at(0.0))
+    runs.begin("anothers", "2", run_at(0.0))
     runs.hear("mine", "1", 5.0)
     assert runs.abandoned(100.0) == []
     assert [run_id for run_id, _ in runs.abandoned(10_000.0)] == ["mine"]

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import json
 import math
+import pickle
 import uuid
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
+import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -17,6 +20,7 @@ from dash_user_tracker import events
 from dash_user_tracker.codec import decode_event, encode_event, event_from_dict, parse_timestamp, to_json
 from dash_user_tracker.errors import DecodeError
 from dash_user_tracker.events import PAGE_KEYS, PAGE_VIEW, Event, new_id
+from dash_user_tracker.shared import Shared, SharedData
 
 _JSON = st.recursive(
     st.none()
@@ -61,6 +65,32 @@ def test_ids_are_uuids_that_follow_the_clock_and_differ_within_a_millisecond(mon
 def test_an_event_decoded_is_the_event_encoded(event: Event) -> None:
     assert decode_event(encode_event(event)) == event
     assert decode_event(encode_event(event).encode()) == event
+
+
+@given(
+    _EVENTS,
+    st.lists(st.dictionaries(st.text(), _JSON | st.floats(), min_size=1, max_size=3), min_size=1, max_size=3),
+    st.dictionaries(st.text(), _JSON | st.floats(), max_size=3),
+)
+def test_data_with_shared_parts_is_data_like_any_other(
+    event: Event, parts: list[dict[str, Any]], own: dict[str, Any]
+) -> None:
+    plain: dict[str, Any] = {}
+    distinct = []
+    for number, part in enumerate([*parts, own]):
+        distinct.append({f"{number} {key}": value for key, value in part.items()})
+        plain.update(distinct[-1])
+    shared = SharedData.of(tuple(map(Shared, distinct[:-1])), distinct[-1])
+    assert dict(shared) == plain or _has_nan(plain)
+    alike = attrs.evolve(event, data=plain)
+    for _ in range(2):  # the second time from the texts that are kept
+        assert encode_event(attrs.evolve(event, data=shared)) == encode_event(alike)
+    assert encode_event(attrs.evolve(event, data=copy.deepcopy(shared))) == encode_event(alike)
+    assert encode_event(attrs.evolve(event, data=pickle.loads(pickle.dumps(shared)))) == encode_event(alike)
+
+
+def _has_nan(value: Any) -> bool:
+    return any(isinstance(item, float) and math.isnan(item) for item in value.values())
 
 
 @given(_EVENTS)

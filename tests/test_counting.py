@@ -101,6 +101,9 @@ class Facts:
     def visitor_key(self) -> str | None:
         return self.key
 
+    def state(self) -> object:
+        return self.title, self.key, self.pages
+
 
 def counting(facts: Facts | None = Facts(), **policy: Any) -> Counting:  # noqa: B008 - never changed
     return Counting(Policy(**policy), facts, lambda reason, error: pytest.fail(f"{reason}: {error!r}"))
@@ -945,6 +948,62 @@ def test_a_visitor_is_the_same_for_every_kind_of_event() -> None:
 def test_another_address_browser_or_day_is_another_visitor(facts: dict[str, Any]) -> None:
     (one,), (other,) = (counting(Facts(key="secret"))(report(told(), **more)) for more in ({}, facts))
     assert one.data["visitor"] != other.data["visitor"]
+
+
+@pytest.mark.parametrize(
+    ("change", "key", "value"),
+    [
+        ({"title": "Orders"}, "app_name", "Orders"),
+        ({"key": "another"}, "visitor", ...),
+        ({"pages": False}, "page_known", None),
+    ],
+    ids=lambda item: next(iter(item), None) if isinstance(item, dict) else "",
+)
+def test_what_is_kept_of_a_page_follows_the_app(change: dict[str, Any], key: str, value: Any) -> None:
+    facts = Facts(key="secret")
+    count = counting(facts)
+    (before,) = count(robot("/orders/7"))
+    for name, now in change.items():
+        setattr(facts, name, now)
+    after = count(robot("/orders/7"))
+    assert [event.data for event in after] == [event.data for event in counting(facts)(robot("/orders/7"))]
+    assert all(event.data[key] != before.data[key] and value in (..., event.data[key]) for event in after)
+
+
+def test_ignore_route_is_asked_for_each_event() -> None:
+    asked: list[str] = []
+
+    def every_other(path: str) -> bool:
+        asked.append(path)
+        return len(asked) % 2 == 0
+
+    count = counting(ignore_route=every_other)
+    assert [len(count(robot("/"))) for _ in range(4)] == [1, 0, 1, 0]
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"user": User("bo", "b@x.org", "Bo")},
+        {"ip": "10.0.0.2"},
+        {"user_agent": "Mozilla/5.0 (another)"},
+        {"host": "other:8050"},
+        {"scheme": "https"},
+        {"mount": "/base"},
+        {"path": "/orders/8"},
+        {"query": "b=2"},
+        {"referrer": "http://elsewhere/"},
+        {"received": 1_700_000_000.0},
+    ],
+    ids=lambda item: next(iter(item)),
+)
+def test_nothing_of_another_request_is_kept(other: dict[str, Any]) -> None:
+    count = counting(Facts(key="secret"))
+    one = {"path": "/orders/7", "user": User("ann", "a@x.org", "Ann")}
+    count(robot(**one))
+    assert [event.data for event in count(robot(**{**one, **other}))] == [
+        event.data for event in counting(Facts(key="secret"))(robot(**{**one, **other}))
+    ]
 
 
 def test_without_a_key_there_is_no_visitor() -> None:

@@ -21,7 +21,7 @@ SQL = {f"repositories.sql.{name}" for name in _SQL.split()}
 
 #: Lowest first. A module may import from its own layer and from those before it.
 LAYERS = [
-    {"errors", "events", "request"},
+    {"errors", "events", "request", "shared"},
     {
         "addresses",
         "body",
@@ -34,6 +34,7 @@ LAYERS = [
         "demo_data",
         "documents",
         "explain",
+        "facts",
         "hints",
         "identity",
         "marks",
@@ -65,6 +66,7 @@ LAYERS = [
         "metrics.words",
         "navigation",
         "older",
+        "page_data",
         "page_script",
         "policy",
         "privacy",

@@ -335,6 +335,26 @@ def test_pages_are_known_by_their_template():
     assert [e.data["route"] for e in recorded(tracker, repository)] == ["/", "/orders/<number>", None]
 
 
+def test_an_app_that_is_changed_while_it_runs_is_told_as_it_is():
+    app = Dash(__name__, use_pages=True, pages_folder="", title="Sales")
+    app.layout = html.Div([dash.page_container])
+    app, tracker, repository = tracked(app)
+    client = app.server.test_client()
+
+    def told():
+        client.get("/orders/7")
+        data = recorded(tracker, repository)[-1].data
+        return data["app_name"], data["route"], data["visitor"] is not None
+
+    assert told() == ("Sales", None, False)
+    dash.register_page("order", path_template="/orders/<number>", layout=html.Div())
+    assert told() == ("Sales", "/orders/<number>", False)
+    app.title = "Orders"
+    assert told() == ("Orders", "/orders/<number>", False)
+    app.server.secret_key = "k"
+    assert told() == ("Orders", "/orders/<number>", True)
+
+
 # -- attaching --------------------------------------------------------------------------------
 
 
