@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import socket
+import ssl
 import subprocess
 import sys
 import threading
@@ -35,6 +36,7 @@ from dash_user_tracker.events import Event
 from dash_user_tracker.repositories.http import HttpTrackerRepository, parse_retry_after
 
 ROOT = Path(__file__).resolve().parent.parent
+CERTIFICATE = ROOT / "tests" / "localhost.pem"
 
 
 @pytest.fixture
@@ -48,6 +50,12 @@ def repository(receiver: Receiver) -> Iterator[HttpTrackerRepository]:
     repository = HttpTrackerRepository(receiver.url)
     yield repository
     repository.close()
+
+
+def server_tls() -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(CERTIFICATE)
+    return context
 
 
 def views(count: int, **data: object) -> list[Event]:
@@ -131,6 +139,78 @@ def test_a_reply_that_drips_is_left_after_the_time_to_read() -> None:
             assert left.wait(20)
         finally:
             over.set()
+
+
+@pytest.mark.parametrize(
+    "drops",
+    [[b"H"], [b"HTTP/1.1 200 OK\r\n", b"X"], [b"HTTP/1.1 200 OK\r\n", b"A: b\r\n"], [b"HTTP/1.1 100 Continue\r\n\r\n"]],
+    ids=["status", "header", "headers", "continue"],
+)
+@pytest.mark.parametrize("way", ["http", "https", "proxy"])
+def test_a_head_that_drips_is_left_after_the_time_to_read(
+    drops: list[bytes], way: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    over = threading.Event()
+
+    def drip(server: socket.socket) -> None:
+        connection, _ = server.accept()
+        if way == "https":
+            connection = server_tls().wrap_socket(connection, server_side=True)
+        with connection, contextlib.suppress(OSError):
+            connection.recv(65536)
+            for drop in drops[:-1]:
+                connection.sendall(drop)
+            while not over.wait(0.02):
+                connection.sendall(drops[-1])
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        threading.Thread(target=drip, args=(server,), daemon=True).start()
+        url = f"{'https' if way == 'https' else 'http'}://127.0.0.1:{server.getsockname()[1]}/"
+        monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(CERTIFICATE))
+        if way == "proxy":  # which is asked for a tunnel
+            monkeypatch.setenv("https_proxy", url)
+            url = "https://usage.example.com/"
+        repository = HttpTrackerRepository(url, timeout=(0.3, 0.3))
+        failed: list[str] = []  # an error itself would keep the connection
+
+        def save() -> None:
+            try:
+                repository.save_event(view("/"))
+            except UnavailableError as error:
+                failed.append(str(error))
+
+        saving = threading.Thread(target=save, daemon=True)
+        saving.start()
+        saving.join(10)
+        try:
+            assert not saving.is_alive()
+            assert len(failed) == 1
+            assert "certificate" not in failed[0].lower()
+        finally:
+            over.set()
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_a_long_answer_may_take_longer_than_its_head(scheme: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    body = json.dumps({"count": 7}).encode()
+
+    def answer(server: socket.socket) -> None:
+        connection, _ = server.accept()
+        if scheme == "https":
+            connection = server_tls().wrap_socket(connection, server_side=True)
+        with connection:
+            connection.recv(65536)
+            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body))
+            for byte in body:
+                time.sleep(0.1)  # the receiver's time
+                connection.sendall(bytes([byte]))
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        threading.Thread(target=answer, args=(server,), daemon=True).start()
+        monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(CERTIFICATE))
+        repository = HttpTrackerRepository(f"{scheme}://127.0.0.1:{server.getsockname()[1]}/", timeout=(5.0, 0.8))
+        assert repository.get_user_count() == 7
+        repository.close()
 
 
 def test_posts_end_at_their_deadline() -> None:

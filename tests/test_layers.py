@@ -81,6 +81,7 @@ LAYERS = [
         "repositories",
         "repositories.console",
         "repositories.http",
+        "repositories.http_connections",
         "repositories.http_metrics",
         "repositories.memory",
         "repositories.sql",
@@ -173,7 +174,7 @@ def test_imports_point_down_only(name):
     [
         ("dash", {"dash_facts", "demo", "doctor", "tracker"}),
         ("flask", {"demo", "doctor", "flask_hook", "tracker"}),
-        ("requests", {"repositories.http"}),
+        ("requests", {"repositories.http", "repositories.http_connections"}),
         ("sqlalchemy", {"repositories.sql", *SQL}),
         ("numpy", {"repositories.sql", *SQL}),
         ("threading", {"analytics", *DELIVERY, *LAYERS[2], *LAYERS[-1]}),

@@ -36,6 +36,7 @@ from ..errors import (
 from ..events import Event
 from ..metrics.queries import Query
 from .base import DEFAULT_LIMIT, TrackerRepository, check_limit, check_range
+from .http_connections import BoundedAdapter
 from .http_metrics import RemoteMetrics
 
 # Lazy imports: socket and requests import idna and netrc at the first request, which is on the worker thread. A
@@ -72,8 +73,9 @@ class HttpTrackerRepository(RemoteMetrics, TrackerRepository):
     *api_key* is sent as ``X-API-Key``; with None there is no such header. *batch* None
     posts events one by one until the receiver's ``Dash-User-Tracker-Batch`` header says
     how many it takes at once; True and False force either. *timeout* is seconds to connect
-    and seconds between two bytes of the answer. A *session* (certificates, proxies) stays
-    the caller's to close; a forked child uses a copy of it with connections of its own.
+    and seconds for the head of the answer, then between two bytes of it. A *session* (certificates, proxies) stays
+    the caller's to close; a forked child uses a copy of it with connections of its own. How long the head of an
+    answer may take is up to its adapters: requests' own wait as long as bytes come.
 
     Thread-safe. Redirects are not followed: they would carry the key to another host.
     Neither address nor key is in the repr, an error or a log line, apart from scheme and host; urllib3's own
@@ -419,6 +421,8 @@ class HttpTrackerRepository(RemoteMetrics, TrackerRepository):
         for name, value in session.merge_environment_settings(self._endpoint, {}, None, None, None).items():
             setattr(session, name, value)  # proxies, stream, verify, cert
         session.trust_env = False
+        for scheme in ("http://", "https://"):
+            session.mount(scheme, BoundedAdapter())
         return session
 
     def _unavailable(self, response: requests.Response) -> UnavailableError:
