@@ -253,6 +253,19 @@ def test_a_full_batch_does_not_wait_for_the_interval(make: Any) -> None:
     until(lambda: repository.saved == [0, 1, 2])
 
 
+@pytest.mark.parametrize(
+    ("bound", "size"), [({"queue_size": 10}, 0), ({"queue_bytes": 40 << 10}, 4 << 10)], ids=["items", "bytes"]
+)
+def test_a_queue_smaller_than_a_batch_is_emptied_before_it_is_full(make: Any, bound: dict[str, int], size: int) -> None:
+    repository = Batches()
+    one = make(repository, interval=FOREVER, **bound)
+    one.put(0)
+    assert one.flush(20)
+    for number in range(1, 6):
+        one.put(number, size)
+    until(lambda: repository.saved == [0, 1, 2, 3, 4, 5])
+
+
 def test_less_than_a_batch_waits_for_the_interval_only(make: Any) -> None:
     repository = Batches()
     make(repository, batch_size=100, interval=0.01).put(7)

@@ -654,12 +654,12 @@ def test_a_durable_event_waits_in_the_bounded_queue_while_the_disk_takes_none(
     monkeypatch.setattr(reading, "_DISK_RETRY", -1.0)  # each event finds the disk due for another try
     folder.parent.parent.mkdir()
     folder.parent.write_text("a file is in the way")
-    with_spool = make(Store(down=True), durable=True, queue_size=20, interval=FOREVER)
+    with_spool = make(Store(down=True), durable=True, queue_size=20, batch_size=50, interval=FOREVER)
     for number in range(200):
         with_spool.put(number)
     stats = with_spool.stats()
     assert stats["dropped"]["queue_full"] > 0
-    assert stats["pending"] <= 20 + 2 * 250
+    assert stats["pending"] <= 20 + 2 * 50
 
 
 def lines_of(folder: Path) -> list[int]:

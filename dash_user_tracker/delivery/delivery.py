@@ -59,7 +59,7 @@ class Delivery(Generic[Item]):
         *,
         queue_size: int = 10_000,  # items; the newest is dropped and counted when it is full
         queue_bytes: int = 16 << 20,  # the same bound in memory, for items of `_LARGE` bytes and more
-        batch_size: int = 250,  # events handed over in one call
+        batch_size: int = 500,  # events handed over in one call
         interval: float = 1.0,  # seconds an event waits at most for its batch to fill
         shutdown_timeout: float = 3.0,  # seconds that ending the process may take
         spool: Spooling | None = None,
@@ -119,12 +119,15 @@ class Delivery(Generic[Item]):
         if process.closed or len(queue) >= self._queue_size or len(process.kilobytes) >= self._queue_kilobytes:
             (process.late if process.closed else process.full).add()
             return False
+        enough = process.enough
         if size < _LARGE:
             queue.append(item)
         else:
             process.kilobytes.extend(itertools.repeat(None, size >> 10))
             queue.append(Large(item, size >> 10))
-        if len(queue) < process.enough or quiet:
+            if len(process.kilobytes) * 2 >= self._queue_kilobytes:
+                enough = 0
+        if len(queue) < enough or quiet:
             return True
         if process.thread is None:
             self._start(process)
@@ -286,7 +289,8 @@ class Delivery(Generic[Item]):
                 # Known before it runs: it may close the delivery, and must not wait for itself.
                 process.thread = self._thread(self._work, process)
                 process.thread.start()
-            process.enough = self._batch_size if process.spool is None else 0
+            # Half of a queue at most: the other half is for what comes until the worker gets its turn.
+            process.enough = min(self._batch_size, self._queue_size // 2) if process.spool is None else 0
         except RuntimeError as error:  # no more threads, or the interpreter is ending: deliver inline later
             if process.thread is not None and not process.thread.is_alive():
                 process.thread = None
