@@ -41,6 +41,7 @@ from .runs import (
     started,
 )
 from .shared import Shared, SharedData
+from .verdicts import Verdicts, said_by
 
 Item = Union[Observation, CustomEvent]
 
@@ -80,9 +81,9 @@ class Counting:
         ignored_routes = IgnoredRoutes(policy.ignore_route, lambda error: problem("ignore_route", error))
         self._page_data = PageData(policy, dash, ignored_routes, self._hints)
         self._state: Hashable = None  # of the app, while a request is read
-        # What is said over and over in the same words is read once.
-        self._document_page = functools.lru_cache(KEPT)(self._page_of_document)
-        self._cause = functools.lru_cache(KEPT)(self._read_cause)
+        self._verdicts = Verdicts()
+        # A function may answer otherwise the next time.
+        self._may_repeat = dash is not None and not callable(policy.ignore_route)
         self._run_part = functools.lru_cache(KEPT)(_run_part)
         #: What became of the last requests.
         self.journal = Journal()
@@ -92,21 +93,33 @@ class Counting:
         if isinstance(item, CustomEvent):
             return [self._outside(item)]
         self._why = ""
-        item.leave_texts()
+        texts = item.leave_texts()
+        mark = None
         if self._dash is not None:
             self._state = self._dash.state()
-        mark = mark_of(item.mark) if self._dash is not None else None
+            mark = mark_of(item.mark)
         call = (item.call or _parsed(item.body)) if item.kind == CALLBACK else None
-        if item.kind == DOCUMENT:
-            page = self._document_page(item.mount, item.path, item.query, item.referrer)
+        said = said_by(item, texts, call, mark, self._state) if self._may_repeat else None
+        verdict = self._verdicts.get(said)
+        if verdict is None:
+            path, events = self._judge(item, call, mark)
+            self._verdicts.keep(said, path, self._why, events)
         else:
-            page = self._page_of(item, call, mark)
-        events = self._request(item, call, page, mark)
-        if item.custom:
-            events = events + self._custom(item, page)
-        names = [event.event for event in events]
-        self.journal.add(item.received, item.kind, page.path, item.status_code, names, self._why)
+            path, self._why = verdict.page, verdict.why
+            events = [
+                _event(name, item.received, parts, _measures_of(item, mark) if name == CALLBACK_EVENT else {})
+                for name, parts in verdict.events
+            ]
+        self.journal.add(item.received, item.kind, path, item.status_code, [event.event for event in events], self._why)
         return events + self._abandoned(item.received)
+
+    def _judge(self, seen: Observation, call: CallbackRequest | None, mark: Mark | None) -> tuple[str, list[Event]]:
+        """The page of a request, and the events that it amounts to."""
+        page = self._document_page(seen) if seen.kind == DOCUMENT else self._page_of(seen, call, mark)
+        events = self._request(seen, call, page, mark)
+        if seen.custom:
+            events = events + self._custom(seen, page)
+        return page.path, events
 
     def _request(self, seen: Observation, call: CallbackRequest | None, page: Page, mark: Mark | None) -> list[Event]:
         if seen.kind == DOCUMENT:
@@ -325,14 +338,8 @@ class Counting:
     def _told_run(self, run: Run, outcome: str, duration: float | None, run_id: str | None = None) -> Event:
         """The event of a run that took *duration* seconds."""
         part = self._run_part(run.callback, run.output, run.trigger, run.cause, run.background, run.status, outcome)
-        own = {
-            "action": run.action,
-            "duration_ms": None if duration is None else round(duration * 1000, 3),
-            "error": run.error,
-            "request_bytes": run.request_bytes,
-            "response_bytes": run.response_bytes,
-        }
-        return _event(CALLBACK_EVENT, run.begun, (run.page, part), own, run_id)
+        measures = _measures(run.action, duration, run.error, run.request_bytes, run.response_bytes)
+        return _event(CALLBACK_EVENT, run.begun, (run.page, part), measures, run_id)
 
     def _new_run(
         self,
@@ -345,8 +352,14 @@ class Counting:
         poll: bool = False,
     ) -> Run | None:
         """The run that a request stands for; None where it is left out. A *poll* repeats the trigger of its run."""
-        action, fresh = (mark.action, mark.fresh) if mark else (None, None)
-        cause = self._cause(call.output, call.changed, "" if poll else seen.query, action == 0, fresh, self._state)
+        action = mark.action if mark else None
+        cause = cause_of(
+            call,
+            query="" if poll else seen.query,
+            produced=self._dash.produced() if self._dash is not None else (),
+            action=action,
+            fresh=mark.fresh if mark else None,
+        )
         if cause in NOISE:
             self._why = self._why or f"{cause} runs are left out"
             return None
@@ -373,14 +386,6 @@ class Counting:
             heard=seen.received,
         )
 
-    def _read_cause(
-        self, output: str, changed: tuple[str, ...], query: str, idle: bool, fresh: bool | None, state: Hashable
-    ) -> str:
-        """See `cause_of`; *idle*: the person has not acted at all. It depends on the app's *state*, too."""
-        produced = self._dash.produced() if self._dash is not None else ()
-        action = 0 if idle else None
-        return cause_of(CallbackRequest(output, changed), query=query, produced=produced, action=action, fresh=fresh)
-
     def _page_of(self, seen: Observation, call: CallbackRequest | None, mark: Mark | None) -> Page:
         """The page that sent a request: by its mark, else its Referer, else the address among its inputs."""
         if mark is not None:
@@ -391,14 +396,14 @@ class Counting:
             path_or_none = split_address(call.pathname)[0]
         return Page(path_or_none or (self._dash.prefix() if self._dash else "/"))
 
-    def _page_of_document(self, mount: str, path_below: str, query: str, referrer: str) -> Page:
-        path = wsgi_text(mount + path_below)
+    def _document_page(self, seen: Observation) -> Page:
+        path = wsgi_text(seen.mount + seen.path)
         if self._dash is not None and below(path, self._dash.prefix()) is None:
             # A proxy took the outer part of the prefix away and did not say so: the address bar still has it.
-            relative = below(wsgi_text(path_below), self._dash.routes_prefix())
+            relative = below(wsgi_text(seen.path), self._dash.routes_prefix())
             if relative is not None:
                 path = self._dash.prefix().rstrip("/") + relative
-        return Page(path, wsgi_text(query), wsgi_text(referrer) or None)
+        return Page(path, wsgi_text(seen.query), wsgi_text(seen.referrer) or None)
 
     # -- custom events -------------------------------------------------------------------
 
@@ -435,6 +440,29 @@ def _event(
     name: str, seconds: float, parts: tuple[Shared, ...], own: Mapping[str, Any], event_id: str | None = None
 ) -> Event:
     return Event(id=event_id or new_id(), event=name, timestamp=_moment(seconds), data=SharedData.of(parts, own))
+
+
+def _measures_of(seen: Observation, mark: Mark | None) -> dict[str, Any]:
+    """Of a run that did not fail."""
+    action = mark.action if mark is not None else None
+    return _measures(action, seen.duration, None, _count(seen.request_bytes), seen.sent)
+
+
+def _measures(
+    action: int | None,
+    duration: float | None,
+    error: dict[str, str] | None,
+    request_bytes: int | None,
+    response_bytes: int,
+) -> dict[str, Any]:
+    """What a run has for itself; *duration* in seconds."""
+    return {
+        "action": action,
+        "duration_ms": None if duration is None else round(duration * 1000, 3),
+        "error": error,
+        "request_bytes": request_bytes,
+        "response_bytes": response_bytes,
+    }
 
 
 def _run_part(

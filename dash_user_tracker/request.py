@@ -86,8 +86,11 @@ class Observation:
     custom: list[CustomEvent] | None = None  # made by the app while it answered
     done: bool = False
 
-    def leave_texts(self) -> None:
-        """Take out what is no text: the environ of an odd server may hold anything."""
+    def leave_texts(self) -> tuple[Any, ...]:
+        """Take out what is no text: the environ of an odd server may hold anything. The texts that are left.
+
+        But for the mark and the number of bytes, which hardly ever come again.
+        """
         found = _texts(self)
         try:
             "".join([value for value in found if value is not None])
@@ -95,6 +98,8 @@ class Observation:
             for name, value in zip(_TEXTS, found):
                 if value is not None and not isinstance(value, str):
                     del self.__dict__[name]  # which leaves the default
+            found = _texts(self)
+        return found[:-2]
 
     @property
     def status_code(self) -> int:

@@ -8,7 +8,7 @@ from typing import Any
 
 import attrs
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from dash_user_tracker.callbacks import Callback, CallbackName
@@ -20,6 +20,7 @@ from dash_user_tracker.marks import mark_of
 from dash_user_tracker.policy import Policy
 from dash_user_tracker.request import CallbackRequest, CustomEvent, ErrorPlace, Observation, User
 from dash_user_tracker.routes import match_route, route_matcher
+from dash_user_tracker.verdicts import MOST
 
 CHROME = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/130.0.0.0 Safari/537.36"
 ANA = User("7", "ana@example.com", "Ana Lima")
@@ -968,6 +969,106 @@ def test_what_is_kept_of_a_page_follows_the_app(change: dict[str, Any], key: str
     after = count(robot("/orders/7"))
     assert [event.data for event in after] == [event.data for event in counting(facts)(robot("/orders/7"))]
     assert all(event.data[key] != before.data[key] and value in (..., event.data[key]) for event in after)
+
+
+_MARKS = [
+    "",
+    mark(),
+    mark(page="/orders/8"),
+    mark(action=3),
+    json.dumps({**json.loads(mark(action=4)), "f": True}),
+    mark(told("/orders/7"), action=4),
+    mark(load="fedcba9876543210"),
+]
+_SAID: dict[str, list[Any]] = {
+    "kind": [CALLBACK, DOCUMENT, BOOT, REPORT],
+    "path": ["/", "/orders/7"],
+    "mount": ["", "/base"],
+    "query": ["", "a=1", "job=1", "cacheKey=k&job=1", "cancelJob=1"],
+    "scheme": ["http", "https"],
+    "host": ["intranet:8050", "localhost:8050"],
+    "ip": ["10.0.0.7", "10.0.0.8", None],
+    "referrer": ["", "http://intranet:8050/orders/7", "http://elsewhere/"],
+    "user_agent": [CHROME, "curl/8.5.0"],
+    "fetch_dest": [None, "document", "iframe"],
+    "fetch_site": [None, "same-origin", "cross-site"],
+    "purpose": ["", "prefetch"],
+    "proxied": [False, True],
+    "foreign": [False, True],
+    "mark": _MARKS,
+    "html": [True, False],
+    "status": ["200 OK", "204 NO CONTENT", "302 FOUND", "500 OH", "503 OH"],
+    "endpoint": ["/_dash-update-component", "/", None, "/health"],
+    "user": [None, User("ann", "a@x.org", "Ann"), User("ann", "b@x.org", "Ann"), User("ann", "a@x.org", "Bo")],
+    "call": [
+        CallbackRequest("table.data", ("btn.n_clicks",)),
+        CallbackRequest("table.data", ("store.data",)),
+        CallbackRequest("content.children", ("url.pathname",), "/orders/7"),
+        CallbackRequest("content.children", ("url.pathname",), "/"),
+        CallbackRequest("content.children", (), "/"),
+        CallbackRequest("report.href", ("btn.n_clicks",)),
+        CallbackRequest("clock.children", ("tick.n_intervals",)),
+        CallbackRequest("nobodys.children", ("btn.n_clicks",)),
+        None,
+    ],
+    "answer": [None, b'{"cacheKey":"k","job":"1"}', b'{"response":{}}', b"{}"],
+    "error": [None, ErrorPlace("ValueError", "app:show:7")],
+    "custom": [None, [CustomEvent("1", "export", NOON.timestamp(), "{}")]],
+    "request_bytes": [None, "12", "90"],
+    "sent": [0, 9],
+    "duration": [0.0, 0.25],
+    "received": [NOON.timestamp(), NOON.timestamp() + 1, NOON.timestamp() + 86_400],
+}
+
+
+_PLAIN = {name: values[0] for name, values in _SAID.items()}
+
+
+@example({**_PLAIN, "call": CallbackRequest("table.data", ("store.data",))}, False, None)
+@example({**_PLAIN, "kind": DOCUMENT, "endpoint": "/"}, True, None)
+@example({**_PLAIN, "kind": DOCUMENT, "endpoint": "/", "host": "localhost:8050"}, True, None)
+@example({**_PLAIN, "query": "cacheKey=k&job=1", "status": "204 NO CONTENT"}, False, None)
+@given(
+    # Mostly what comes first, so that the most of them count.
+    st.fixed_dictionaries({name: st.sampled_from([values[0]] * 9 + values) for name, values in _SAID.items()}),
+    st.booleans(),
+    st.sampled_from([None, ["/orders/<id>"]]),
+)
+def test_what_was_said_before_counts_as_if_it_were_read_again(
+    request: dict[str, Any], scripted: bool, wish: Any
+) -> None:
+    """Each request is followed by all that differ from it in one thing."""
+    remembering, forgetting = (
+        Counting(Policy(ignore_route=wish), Facts(key="secret"), lambda *_: None, scripted=scripted) for _ in range(2)
+    )
+    forgetting._may_repeat = False
+    for name, values in _SAID.items():
+        for value in values:
+            told = [
+                [(event.event, event.timestamp, dict(event.data)) for event in count(seen(**{**request, name: value}))]
+                for count in (remembering, forgetting)
+            ]
+            assert told[0] == told[1]
+    assert remembering.journal.read().to_dicts() == forgetting.journal.read().to_dicts()
+
+
+def test_a_background_run_is_cancelled_however_often_the_same_was_said() -> None:
+    count = counting()
+    outcomes = []
+    for key in ("a", "b"):
+        count(run("report.href", "btn.n_clicks", answer=b'{"cacheKey":"%s","job":"1"}' % key.encode()))
+        count(run("table.data", "stop.n_clicks", query="cancelJob=1"))
+        ended = count(run("report.href", "btn.n_clicks", query=f"cacheKey={key}&job=1", status="204 NO CONTENT"))
+        outcomes += [event.data["outcome"] for event in ended]
+    assert outcomes == ["cancelled", "cancelled"]
+
+
+def test_so_many_verdicts_are_kept_and_no_more() -> None:
+    count = counting()
+    for number in range(2 * MOST):
+        (event,) = count(robot(f"/orders/{number}"))
+        assert event.data["path"] == f"/orders/{number}"
+    assert 0 < len(count._verdicts) <= MOST
 
 
 def test_ignore_route_is_asked_for_each_event() -> None:

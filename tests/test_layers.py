@@ -75,6 +75,7 @@ LAYERS = [
         "routes",
         "runs",
         "tabular",
+        "verdicts",
         "wsgi_parts",
     },
     {
