@@ -25,7 +25,7 @@ from ...errors import SchemaError, TrackerError, UnavailableError
 from .address import POSTGRESQL, SQLITE
 from .labels import Labels
 from .migrations import Migrations, State
-from .rows import Context, Decoder, Encoder
+from .rows import OTHER_MARKS, SQLITE_MARKS, Context, Decoder, Encoder
 from .schema import CONTEXT, label
 from .texts import from_column
 
@@ -37,9 +37,9 @@ _LOG_ATTEMPTS = 25
 class Known:
     """What a process remembers of the labels of one store, until some of them are erased; its threads share it."""
 
-    def __init__(self) -> None:
+    def __init__(self, dialect: str) -> None:
         self.labels = Labels()
-        self.encoder = Encoder(self.labels)
+        self.encoder = Encoder(self.labels, SQLITE_MARKS if dialect == SQLITE else OTHER_MARKS)
         self.decoder = Decoder()
         self.contexts: dict[int, Context] = {}
 
@@ -85,9 +85,9 @@ class Memory:
 class Seen:
     """What the store said last, of which file, and its labels, whose numbers mean nothing in another."""
 
+    known: Known
     state: State | None = None
     file: tuple[int, int] | None = None  # device and inode
-    known: Known = attrs.field(factory=Known)
 
 
 class Process:
@@ -102,7 +102,7 @@ class Process:
         self.saving = self.reading if dialect == SQLITE else _engine(url, dialect, busy_timeout, "READ COMMITTED")
         self.kept: sa.Connection | None = None
         self.kept_file: tuple[int, int] | None = None
-        self.seen = Seen()
+        self.seen = Seen(Known(dialect))
 
     def dispose(self) -> None:
         kept, self.kept = self.kept, None
@@ -229,7 +229,7 @@ class Connections:
         last, file = process.seen, None if self.file is None else _identity(self.file)
         state = self._migrations.begin(connection, write=write, known=last.state)
         same = last.state is None or (state.same_labels(last.state) and file == last.file)
-        seen = process.seen = Seen(state, file, last.known if same else Known())
+        seen = process.seen = Seen(last.known if same else Known(self.dialect), state, file)
         return Memory(state, seen.known)
 
     @contextlib.contextmanager

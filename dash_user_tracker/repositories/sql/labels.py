@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from itertools import islice
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -31,6 +32,12 @@ class Labels:
         self.numbers: dict[tuple[int, str], int] = {}
         self.values: dict[Key, str] = {}
         self._fresh: dict[tuple[int, str], int] = {}
+        self._dependents: list[dict[Any, Any]] = []
+
+    def dependent(self) -> dict[Any, Any]:
+        """A dictionary for what holds numbers: it is emptied when some of them may never have been."""
+        self._dependents.append({})
+        return self._dependents[-1]
 
     def resolve(self, connection: sa.Connection, wanted: Iterable[tuple[int, str]]) -> None:
         """Give a number to each of *wanted* (kind, text), under the writer's lock."""
@@ -61,6 +68,9 @@ class Labels:
         """What was resolved may never have been."""
         for key in self._fresh:
             self.numbers.pop(key, None)
+        if self._fresh:
+            for dependent in self._dependents:
+                dependent.clear()
         self._fresh.clear()
 
     def look_up(self, connection: sa.Connection, wanted: Iterable[tuple[int, str]]) -> dict[tuple[int, str], int]:
