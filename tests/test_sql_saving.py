@@ -15,6 +15,7 @@ from contract import view
 from dash_user_tracker.errors import UnavailableError
 from dash_user_tracker.events import Event
 from dash_user_tracker.repositories.sql import SqlTrackerRepository
+from dash_user_tracker.repositories.sql.driver import ROWS_AT_ONCE
 from dash_user_tracker.repositories.sql.labels import Labels
 from dash_user_tracker.repositories.sql.rows import SQLITE_MARKS, Encoder
 
@@ -44,6 +45,10 @@ def take_again(file: Path) -> None:
         connection.execute("DROP TRIGGER no")
 
 
+def views(count: int) -> list[Event]:
+    return [view(user_id=f"user {number % 7}", number=number) for number in range(count)]
+
+
 def test_numbers_of_a_save_that_failed_are_forgotten_with_all_that_was_remembered_of_them(
     file: Path, repository: SqlTrackerRepository
 ) -> None:
@@ -58,6 +63,30 @@ def test_numbers_of_a_save_that_failed_are_forgotten_with_all_that_was_remembere
     repository.save_event(ann)
     found = {event.id: event for event in repository.get_events()}
     assert (found[ann.id], found[bob.id]) == (ann, bob)
+
+
+@pytest.mark.parametrize("place", [0, ROWS_AT_ONCE + 1, 2 * ROWS_AT_ONCE + 3])
+def test_a_row_that_is_refused_takes_its_whole_batch_with_it(
+    file: Path, repository: SqlTrackerRepository, place: int
+) -> None:
+    repository.save_event(view(user_id="somebody"))
+    batch = views(2 * ROWS_AT_ONCE + 5)
+    refuse(file, batch[place])
+    with pytest.raises(UnavailableError) as refused:
+        repository.save_events(batch)
+    assert "user 1" not in f"{refused.value} {refused.value.__cause__}"
+    assert len(repository.get_events()) == 1
+    take_again(file)
+    repository.save_events(batch)
+    assert len(repository.get_events()) == 1 + len(batch)
+
+
+@pytest.mark.parametrize("count", [1, ROWS_AT_ONCE - 1, ROWS_AT_ONCE, ROWS_AT_ONCE + 1, 3 * ROWS_AT_ONCE + 7])
+def test_a_batch_of_any_size_is_stored_once_and_in_order(repository: SqlTrackerRepository, count: int) -> None:
+    batch = views(count)
+    repository.save_events([*batch, *batch[::-1]])
+    repository.save_events(batch)
+    assert list(repository.export()) == batch
 
 
 def test_python_looks_for_no_adapter_of_what_sqlite_gets() -> None:

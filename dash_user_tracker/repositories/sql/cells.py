@@ -11,7 +11,7 @@ from . import schema
 from . import sections as s
 from .address import MYSQL
 from .batches import Added
-from .labels import driver_insert
+from .driver import driver_insert
 from .sections import BY_DAY, HOUR, HOURLY, QUARTERLY, QUARTERS, Cells, Section, pack_cells, united, unpack_cells
 from .stays import chunks
 

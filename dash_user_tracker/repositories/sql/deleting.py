@@ -14,7 +14,7 @@ import sqlalchemy as sa
 
 from . import recounting, schema
 from .connections import Memory
-from .labels import driver_insert
+from .driver import driver_insert
 from .primitives import USER
 from .schema import event, label, visit
 from .sections import QUARTER

@@ -16,7 +16,8 @@ import sqlalchemy as sa
 from . import cells, schema
 from .batches import Batch, Derived
 from .connections import Memory
-from .labels import CHUNK, driver_insert
+from .driver import driver_insert, driver_rows
+from .labels import CHUNK
 from .rows import Context
 from .stays import (
     ACTION,
@@ -50,8 +51,8 @@ AT_ONCE = 5000
 
 def is_due(connection: sa.Connection, memory: Memory, least: int = AT_ONCE) -> bool:
     """At least so many events have gathered: from `AT_ONCE` on, whoever saves folds some."""
-    last = connection.exec_driver_sql("SELECT max(seq) FROM dut_event").scalar_one() or 0
-    return last - memory.state.folded >= least
+    last = driver_rows(connection, "SELECT max(seq) FROM dut_event")[0][0] or 0
+    return bool(last - memory.state.folded >= least)
 
 
 class Folding:

@@ -24,6 +24,7 @@ import sqlalchemy as sa
 from ...errors import SchemaError
 from ...events import ANONYMOUS, Event
 from .address import POSTGRESQL, SQLITE
+from .driver import driver_rows
 from .schema import (
     ANONYMOUS_ID,
     COMPATIBLE_WITH,
@@ -102,12 +103,12 @@ class Migrations:
     def _read(self, connection: sa.Connection, write: bool) -> State:
         if self._dialect == SQLITE:
             connection.exec_driver_sql(_BEGIN[write])
-            row = connection.exec_driver_sql(_READ).first()
+            rows = driver_rows(connection, _READ)
         else:
-            row = connection.exec_driver_sql(f"{_READ} FOR UPDATE" if write else _READ).first()
-        if row is None:
+            rows = driver_rows(connection, f"{_READ} FOR UPDATE" if write else _READ)
+        if not rows:
             raise _Unfinished
-        state = State(*row)
+        state = State(*rows[0])
         if state.compatible > SCHEMA_VERSION:
             raise self._too_new(state.version)
         return state

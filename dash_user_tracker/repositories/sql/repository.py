@@ -25,9 +25,9 @@ from . import deleting, primitives, schema
 from .address import MYSQL, SQLITE, parse_address
 from .cells import add_up_days
 from .connections import Connections, Memory, empty_log
+from .driver import Insertion
 from .files import check_file
 from .folding import Folding, is_due
-from .labels import driver_insert
 from .metrics import SqlMetrics
 from .migrations import take, waiting
 from .recounting import recount, void_quarters
@@ -70,7 +70,7 @@ class SqlTrackerRepository(SqlMetrics):
         self._connections = Connections(address, dialect, busy_timeout)
         if self._connections.file is not None:
             check_file(self._connections.file)
-        self._once = "ON DUPLICATE KEY UPDATE seq = seq" if dialect == MYSQL else "ON CONFLICT (id) DO NOTHING"
+        self._insertion: Insertion | None = None
 
     @property
     def destination(self) -> str:
@@ -128,8 +128,12 @@ class SqlTrackerRepository(SqlMetrics):
             memory.encoder.complete(rows, events)
 
     def _insert(self, connection: sa.Connection, rows: list[Row]) -> None:
+        if self._insertion is None:
+            mysql = self._connections.dialect == MYSQL
+            once = "ON DUPLICATE KEY UPDATE seq = seq" if mysql else "ON CONFLICT (id) DO NOTHING"
+            self._insertion = Insertion.of(connection.dialect, schema.event, once)
         if rows:
-            connection.exec_driver_sql(driver_insert(connection.dialect, schema.event, self._once), rows)
+            self._insertion.insert(connection, rows)
 
     def _move(self, connection: sa.Connection, memory: Memory) -> int:
         """Some events of version 1 are in the tables of this version; how many."""

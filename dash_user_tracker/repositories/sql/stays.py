@@ -11,6 +11,7 @@ import sqlalchemy as sa
 
 from . import schema
 from .connections import Memory
+from .driver import driver_rows
 from .labels import CHUNK
 from .sections import DAY
 
@@ -244,7 +245,7 @@ def rows_where(connection: sa.Connection, condition: str, *, limit: int | None =
         f"SELECT {columns}, CASE WHEN kind = {schema.CUSTOM} THEN rest END FROM dut_event WHERE {condition} "
         "ORDER BY ts, seq"
     )
-    return connection.exec_driver_sql(statement if limit is None else f"{statement} LIMIT {limit}").all()
+    return driver_rows(connection, statement if limit is None else f"{statement} LIMIT {limit}")
 
 
 def is_actor(actor: int) -> str:
