@@ -18,6 +18,7 @@ from dash_user_tracker.repositories.sql import SqlTrackerRepository
 from dash_user_tracker.repositories.sql.driver import ROWS_AT_ONCE
 from dash_user_tracker.repositories.sql.labels import Labels
 from dash_user_tracker.repositories.sql.rows import SQLITE_MARKS, Encoder
+from dash_user_tracker.repositories.sql.schema import VISITOR
 
 
 @pytest.fixture
@@ -99,3 +100,23 @@ def test_python_looks_for_no_adapter_of_what_sqlite_gets() -> None:
     encoder.complete(rows, events)
     assert {type(value) for row in rows for value in row} == {int, float, str, bytearray}
     assert {value for row in rows for value in row if isinstance(value, float) and not math.isnan(value)} == set()
+
+
+def test_a_new_text_costs_the_same_among_few_texts_and_among_many(repository: SqlTrackerRepository) -> None:
+    def steps(visitor: str) -> int:
+        with (
+            repository._connections.writer() as process,
+            repository._connections.write(process) as (connection, memory),
+        ):
+            driver = connection.connection.driver_connection
+            assert driver is not None
+            taken = []
+            driver.set_progress_handler(lambda: taken.append(1), 1)
+            memory.labels.resolve(connection, [(VISITOR, visitor)])
+            driver.set_progress_handler(None, 1)
+        return len(taken)
+
+    repository.save_event(view(visitor="somebody"))
+    few = steps("new")
+    repository.save_events([view(visitor=f"visitor {number}") for number in range(2000)])
+    assert steps("newer") < 2 * few

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
 import sqlalchemy as sa
 
-from .driver import driver_insert
+from .driver import driver_insert, driver_rows
 from .schema import label
 from .texts import digest_of, from_column, to_column
 
@@ -42,19 +42,18 @@ class Labels:
 
     def resolve(self, connection: sa.Connection, wanted: Iterable[tuple[int, str]]) -> None:
         """Give a number to each of *wanted* (kind, text), under the writer's lock."""
-        missing = set(wanted)
-        found = self.look_up(connection, missing)
-        missing -= found.keys()
+        digests = {key: digest_of(*key) for key in wanted}
+        found = self._find(connection, digests)
+        missing = sorted(digests.keys() - found.keys())
         if missing:
-            kinds = {kind for kind, _ in missing}
-            query = (
-                sa.select(label.c.kind, sa.func.max(label.c.id)).where(label.c.kind.in_(kinds)).group_by(label.c.kind)
-            )
-            last: dict[int, int] = {row[0]: row[1] for row in connection.execute(query)}
+            kinds = sorted({kind for kind, _ in missing})
+            # One by one: of several kinds at once engines would read all labels there are.
+            lasts = ", ".join(f"(SELECT max(id) FROM dut_label WHERE kind = {kind})" for kind in kinds)
+            last = {kind: number or 0 for kind, number in zip(kinds, driver_rows(connection, f"SELECT {lasts}")[0])}
             rows = []
-            for kind, value in sorted(missing):
-                number = found[kind, value] = last[kind] = last.get(kind, 0) + 1
-                rows.append((kind, number, digest_of(kind, value), to_column(value)))
+            for kind, value in missing:
+                number = found[kind, value] = last[kind] = last[kind] + 1
+                rows.append((kind, number, digests[kind, value], to_column(value)))
             connection.exec_driver_sql(driver_insert(connection.dialect, label), rows)
         self._fresh.update(found)
         if len(self.numbers) > REMEMBERED:
@@ -76,13 +75,17 @@ class Labels:
 
     def look_up(self, connection: sa.Connection, wanted: Iterable[tuple[int, str]]) -> dict[tuple[int, str], int]:
         """The numbers of those of *wanted* that have one."""
-        wanted = set(wanted)
+        return self._find(connection, {key: digest_of(*key) for key in wanted})
+
+    @staticmethod
+    def _find(connection: sa.Connection, digests: Mapping[tuple[int, str], int]) -> dict[tuple[int, str], int]:
         found = {}
-        for digests in _chunks({digest_of(kind, value) for kind, value in wanted}):
-            query = sa.select(label.c.id, label.c.kind, label.c.value).where(label.c.digest.in_(digests))
-            for number, kind, value in connection.execute(query):
+        for chunk in _chunks(set(digests.values())):
+            listed = ", ".join(map(str, chunk))
+            statement = f"SELECT id, kind, value FROM dut_label WHERE digest IN ({listed})"
+            for number, kind, value in driver_rows(connection, statement):
                 key = (kind, from_column(value))
-                if key in wanted:  # else another text with this digest
+                if key in digests:  # else another text with this digest
                     found[key] = number
         return found
 
