@@ -16,8 +16,8 @@ from dash_user_tracker.errors import UnavailableError
 from dash_user_tracker.events import Event
 from dash_user_tracker.repositories.sql import SqlTrackerRepository
 from dash_user_tracker.repositories.sql.driver import ROWS_AT_ONCE
+from dash_user_tracker.repositories.sql.encoding import SQLITE_MARKS, Encoder
 from dash_user_tracker.repositories.sql.labels import Labels
-from dash_user_tracker.repositories.sql.rows import SQLITE_MARKS, Encoder
 from dash_user_tracker.repositories.sql.schema import VISITOR
 
 

@@ -23,9 +23,11 @@ from sqlalchemy.pool import NullPool, StaticPool
 
 from ...errors import SchemaError, TrackerError, UnavailableError
 from .address import POSTGRESQL, SQLITE
+from .decoding import Decoder
+from .encoding import OTHER_MARKS, SQLITE_MARKS, Encoder
 from .labels import Labels
 from .migrations import Migrations, State
-from .rows import OTHER_MARKS, SQLITE_MARKS, Context, Decoder, Encoder
+from .rows import Context
 from .schema import CONTEXT, label
 from .texts import from_column
 
