@@ -14,8 +14,8 @@ import dash_user_tracker
 PACKAGE = Path(dash_user_tracker.__file__).parent
 
 _SQL = """
-address answers batches cells connections decoding deleting driver encoding files folding histogram labels
-metrics migrations packing parts people primitives rankings recounting repository rollups rows schema sections
+address answers batches cells connections decoding deleting detail driver encoding files folding histogram hours labels
+metrics migrations packing parts people pieces primitives rankings recounting repository rollups rows schema sections
 stays texts trails
 """
 SQL = {f"repositories.sql.{name}" for name in _SQL.split()}

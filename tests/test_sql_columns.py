@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from dash_user_tracker.repositories.sql import sections
 from dash_user_tracker.repositories.sql.histogram import BUCKETS, bucket_at, buckets_of, edges_of, quantile
 from dash_user_tracker.repositories.sql.packing import pack, unpack
-from dash_user_tracker.repositories.sql.rollups import sums_by
+from dash_user_tracker.repositories.sql.rankings import sums_by
 from dash_user_tracker.repositories.sql.sections import (
     PAGE_PEOPLE,
     PAGES,

@@ -14,7 +14,9 @@ from . import schema
 from . import sections as s
 from .batches import LONGEST
 from .histogram import bucket_at, edges_of, middle_of, quantile
-from .rollups import Hours, Range, Rollups
+from .hours import Hours
+from .rollups import Rollups
+from .sections import Range
 from .texts import to_microseconds
 
 #: A visit is read for a fraction of what a run is.

@@ -25,9 +25,10 @@ from ...metrics.records import Record, is_error, is_selected, records_of
 from ...metrics.tables import Rows
 from ...metrics.visit_rows import timeline
 from . import schema
-from .rollups import Range, Rollups
+from .rollups import Rollups
 from .rows import COLUMNS, columns_of
 from .schema import event, visit
+from .sections import Range
 from .stays import (
     AUTOMATED,
     CONTEXT,

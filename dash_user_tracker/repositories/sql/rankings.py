@@ -18,10 +18,11 @@ from ...metrics.tables import Rows
 from . import schema
 from . import sections as s
 from .answers import SHARES, runs_of
+from .detail import Detail
 from .histogram import BUCKETS, quantile
 from .packing import Column, Ints
-from .rollups import Detail, Range, Rollups, sums_by
-from .sections import Section, count_distinct
+from .rollups import Rollups
+from .sections import Range, Section, count_distinct
 from .texts import from_microseconds
 
 PEOPLE_METRICS = {"people", "visitors"}
@@ -315,3 +316,12 @@ def _first(values: Ints, limit: int | None) -> Ints:
     if not limit:
         return np.arange(0)
     return np.flatnonzero(values >= np.partition(values, -limit)[-limit])
+
+
+def sums_by(keys: Ints, values: Ints, count: int) -> Ints:
+    """The sums of the values of each key from 0 to *count* - 1."""
+    # As doubles, which are exact up to 2**53: in two halves where that could be too little.
+    if not len(values) or int(np.abs(values).max()) < (1 << 53) // len(values):
+        return np.bincount(keys, values, count).astype(np.int64)
+    low, high = values & 0xFFFFFFFF, values >> 32
+    return (np.bincount(keys, high, count).astype(np.int64) << 32) + np.bincount(keys, low, count).astype(np.int64)

@@ -22,6 +22,9 @@ QUARTERS = DAY // QUARTER
 #: Of what was never: before all moments.
 NEVER = np.iinfo(np.int64).min
 
+#: A range of microseconds, half open.
+Range = tuple[int, int]
+
 #: A set is kept as pairs: ``key << MEMBER_BITS | member``.
 MEMBER_BITS = 32
 
@@ -107,7 +110,7 @@ USER_VIEWS, USER_VISITS, USER_INTERACTIONS, USER_EVENTS, USER_LAST = range(5)
 ) = range(11)
 
 # -- columns of the log of page views -------------------------------------------------------------
-SEEN_SEQ, SEEN_ACTOR, SEEN_PATH, SEEN_PAGE = range(4)  # the page is 0 where it is the path
+SEEN_ACTOR, SEEN_PATH, SEEN_PAGE = 1, 2, 3  # behind the seq; the page is 0 where it is the path
 
 
 @attrs.frozen(eq=False)
