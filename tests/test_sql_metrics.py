@@ -17,7 +17,7 @@ from dash_user_tracker.metrics.filters import EVERYTHING, Filters
 from dash_user_tracker.metrics.records import LARGEST_BYTES, LONGEST_MS
 from dash_user_tracker.repositories.base import TrackerRepository
 from dash_user_tracker.repositories.memory import MemoryTrackerRepository
-from dash_user_tracker.repositories.sql import SqlTrackerRepository, deleting
+from dash_user_tracker.repositories.sql import SqlTrackerRepository, deleting, trails
 
 
 class Estimating(SqlTrackerRepository):
@@ -150,6 +150,28 @@ def test_a_funnel_finds_a_page_among_many_on_days_that_saw_few(tmp_path: Path) -
     assert repository.get_funnel(steps) == reference.get_funnel(steps)
     assert [row.people for row in repository.get_funnel(steps)] == [2, 2]
     repository.close()
+
+
+@pytest.mark.parametrize("at_once", [1, 3, 1000])
+def test_journeys_are_the_same_however_many_visits_are_read_at_once(
+    at_once: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trails, "AT_ONCE", at_once)
+    memory = MemoryTrackerRepository()
+    walks = ["abc", "abcabcabcabc", "a", "ab", "aab", "acb", "abc", "b", "abcd"]
+    events = [
+        view((number // 3) * 7200 + place * 60.0, f"/{page}", f"user {number % 5}")  # three begin at once
+        for number, walk in enumerate(walks * 2)
+        for place, page in enumerate(walk)
+    ]
+    memory.save_events(events)
+    with sqlite() as stored:
+        stored.save_events(events)
+        for depth in range(1, 9):
+            for limit in (None, 0, 1, 3):
+                expected = memory.get_journeys(depth=depth, limit=limit)
+                found = stored.get_journeys(depth=depth, limit=limit)
+                assert (found.to_dicts(), found.total) == (expected.to_dicts(), expected.total)
 
 
 def test_sums_of_the_largest_latencies_and_sizes_are_exact() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 
 import numpy as np
@@ -14,39 +14,94 @@ from ...metrics.percentiles import ratio
 from ...metrics.tables import Rows
 from . import schema
 from . import sections as s
+from .address import SQLITE
 from .packing import Ints
 from .rollups import Rollups
+from .sections import Range
+
+#: Visits whose trails are read at once.
+AT_ONCE = 100_000
 
 
 def journeys(
     rollups: Rollups, start: datetime | None, end: datetime | None, depth: int, limit: int | None
 ) -> Rows[JourneyRow]:
     """`MetricsReader.get_journeys` from the first view on."""
-    low, high = rollups.range_of(start, end)
-    visit = schema.visit.c
-    head = sa.func.substr(visit.trail, 1, 4 * depth)
-    whole = sa.func.length(visit.trail)
-    query = (
-        sa.select(head, sa.func.count(), sa.func.sum(sa.case((whole <= 4 * depth, 1), else_=0)))
-        .where(visit.t0 >= low, visit.t0 < high, visit.segment.in_(rollups.segments), visit.views > 0)
-        .group_by(head)
-    )
-    found = list(rollups.connection.execute(query).all()) if rollups.segments else []
-    found.sort(key=lambda row: -row[1])
-    shown = found
-    if limit is not None and limit < len(found):  # those behind need no names
-        least = found[limit - 1][1] if limit else 0
-        shown = [*found[:limit]] + [row for row in found[limit:] if limit and row[1] == least]
-    trails = [
-        [int.from_bytes(bytes(row[0])[place : place + 4], "big") for place in range(0, len(row[0]), 4)] for row in shown
-    ]
-    texts = rollups.texts(schema.PAGE, {number for trail in trails for number in trail})
+    trails, visits, ended = _journeys(rollups, rollups.range_of(start, end), depth)
+    order = np.argsort(-visits, kind="stable")
+    if limit is not None and limit < len(order):  # those behind need no names
+        order = order[visits[order] >= visits[order[limit - 1]]] if limit else order[:0]
+    pages = [[number for number in trail if number] for trail in trails[order].tolist()]
+    texts = rollups.texts(schema.PAGE, {number for trail in pages for number in trail})
     rows = [
-        JourneyRow(tuple(texts.get(number) or "" for number in trail), int(row[1]), int(row[2]))
-        for trail, row in zip(trails, shown)
+        JourneyRow(tuple(texts.get(number) or "" for number in trail), count, last)
+        for trail, count, last in zip(pages, visits[order].tolist(), ended[order].tolist())
     ]
     rows.sort(key=lambda row: (-row.visits, row.pages))
-    return Rows(tuple(rows[:limit]), total=len(found))
+    return Rows(tuple(rows[:limit]), total=len(visits))
+
+
+def _journeys(rollups: Rollups, whole: Range, depth: int) -> tuple[Ints, Ints, Ints]:
+    """The first *depth* pages of the visits that begin in a range, each once: labels, and 0 where there are fewer.
+
+    Beside them how many visits have them, and how many of these have no more.
+    """
+    found = [(np.zeros((0, depth), np.int64), np.zeros(0, np.int64), np.zeros(0, np.int64))]
+    if rollups.segments and rollups.connection.dialect.name == SQLITE:
+        for packed in _trails(rollups, whole, depth + 1):
+            pages = np.frombuffer(packed, ">u4").reshape(-1, depth + 1).astype(np.int64)
+            found.append(_united(pages[:, :depth], np.ones(len(pages), np.int64), (pages[:, depth] == 0).astype(int)))
+    elif rollups.segments:
+        found.append(_counted(rollups, whole, depth))
+    return _united(*(np.concatenate(part) for part in zip(*found)))
+
+
+def _trails(rollups: Rollups, whole: Range, length: int) -> Iterator[bytes]:
+    """The first *length* pages of visits, some visits at a time: four bytes for each page, 0 where there are fewer.
+
+    SQLite joins them, which takes half the time of grouping them.
+    """
+    visit = schema.visit.c
+    padded = sa.func.substr(sa.func.hex(visit.trail).op("||")("0" * 8 * length), 1, 8 * length)
+    low, high = whole
+    while low < high:
+        own = [visit.t0 >= low, visit.t0 < high]
+        after = sa.select(visit.t0).where(*own).order_by(visit.t0).offset(AT_ONCE).limit(1)
+        until = max(low + 1, rollups.connection.execute(after).scalar() or high)
+        query = sa.select(sa.func.group_concat(padded, "")).where(
+            visit.t0 >= low, visit.t0 < until, visit.segment.in_(list(rollups.segments)), visit.views > 0
+        )
+        yield bytes.fromhex(rollups.connection.execute(query).scalar() or "")
+        low = until
+
+
+def _counted(rollups: Rollups, whole: Range, depth: int) -> tuple[Ints, Ints, Ints]:
+    """What `_journeys` finds, as a server groups it."""
+    visit = schema.visit.c
+    head = sa.func.substr(visit.trail, 1, 4 * depth)
+    is_whole = sa.func.length(visit.trail) <= 4 * depth
+    query = (
+        sa.select(head, sa.func.count(), sa.func.sum(sa.case((is_whole, 1), else_=0)))
+        .where(visit.t0 >= whole[0], visit.t0 < whole[1], visit.segment.in_(rollups.segments), visit.views > 0)
+        .group_by(head)
+    )
+    rows = rollups.connection.execute(query).all()
+    heads = b"".join(bytes(row[0]).ljust(4 * depth, b"\0") for row in rows)
+    trails = np.frombuffer(heads, ">u4").reshape(-1, depth).astype(np.int64)
+    return trails, np.array([row[1] for row in rows], np.int64), np.array([int(row[2]) for row in rows], np.int64)
+
+
+def _united(trails: Ints, visits: Ints, ended: Ints) -> tuple[Ints, Ints, Ints]:
+    """Each of the trails once, with its sums."""
+    if not len(trails):
+        return trails, visits, ended
+    # Two labels of four bytes to a number: half as many to sort by.
+    halves = np.pad(trails, ((0, 0), (0, trails.shape[1] % 2)))
+    keys = halves[:, ::2] << 32 | halves[:, 1::2]
+    order = np.lexsort(keys.T)
+    keys = keys[order]
+    first = np.flatnonzero(np.concatenate(([True], (keys[1:] != keys[:-1]).any(axis=1))))
+    return trails[order[first]], np.add.reduceat(visits[order], first), np.add.reduceat(ended[order], first)
 
 
 def funnel(
