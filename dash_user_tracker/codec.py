@@ -42,7 +42,7 @@ def _finite(value: Any) -> Any:
 def encode_event(event: Event) -> str:
     """The event as one line of JSON."""
     data = event.data
-    if type(data) is not SharedData:
+    if type(data) is not SharedData or not hasattr(data, "parts"):  # without: made by somebody else
         return to_json(event.to_dict())
     texts = [part.text or _part(part) for part in data.parts]
     if data.own:

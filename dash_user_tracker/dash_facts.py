@@ -56,8 +56,9 @@ class DashAppFacts:
 
     def state(self) -> Hashable:
         # `config` does not change once the app is made (`dash.py`: set_read_only).
-        pages = len(dash.page_registry)
-        return self.name(), self.visitor_key(), self._app.use_pages, pages, len(self._specs())
+        # Of the key a hash alone: this is kept, and a secret must not be where a traceback with its variables shows it.
+        key, pages = hash(self.visitor_key()), len(dash.page_registry)
+        return self.name(), key, self._app.use_pages, pages, len(self._specs())
 
     def has_pages(self) -> bool:
         return bool(self._app.use_pages)
@@ -83,17 +84,19 @@ class DashAppFacts:
     def produced(self) -> Properties:
         specs = self._specs()
         size, produced = self._produced
-        if size != len(specs):
+        now = len(specs)  # before they are read: one that comes meanwhile makes another size
+        if size != now:
             produced = Properties(item for spec in specs for item in outputs_of(str(spec.get("output"))))
-            self._produced = (len(specs), produced)
+            self._produced = (now, produced)
         return produced
 
     def canonical_output(self) -> str | None:
         specs = self._specs()
         size, output = self._canonical
-        if size != len(specs):
+        now = len(specs)
+        if size != now:
             output = canonical_output(specs, self._layout_ids())
-            self._canonical = (len(specs), output)
+            self._canonical = (now, output)
         return output
 
     def _specs(self) -> list[dict[str, Any]]:

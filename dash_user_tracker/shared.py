@@ -28,6 +28,10 @@ class SharedData(dict[str, Any]):
     parts: tuple[Shared, ...]
     own: Mapping[str, Any]
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """A copy, or what a pickle becomes, is a plain dictionary: it may be changed."""
+        return dict, (dict(self),)
+
     @classmethod
     def of(cls, parts: tuple[Shared, ...], own: Mapping[str, Any]) -> SharedData:
         self = cls(parts[0].data)  # copied at once, where an __init__ would be a call more for each event

@@ -89,6 +89,16 @@ def test_data_with_shared_parts_is_data_like_any_other(
     assert encode_event(attrs.evolve(event, data=pickle.loads(pickle.dumps(shared)))) == encode_event(alike)
 
 
+def test_a_copy_of_shared_data_may_be_changed() -> None:
+    event = attrs.evolve(Event.new(PAGE_VIEW, {}), data=SharedData.of((Shared({"ip": "10.0.0.1"}),), {"path": "/"}))
+    for copied in (copy.copy(event.data), copy.deepcopy(event.data), copy.deepcopy(event).data):
+        assert isinstance(copied, dict)
+        copied["ip"] = None
+        assert json.loads(encode_event(attrs.evolve(event, data=copied)))["data"] == {"ip": None, "path": "/"}
+    made = type(event.data)({"ip": None})
+    assert json.loads(encode_event(attrs.evolve(event, data=made)))["data"] == {"ip": None}
+
+
 def _has_nan(value: Any) -> bool:
     return any(isinstance(item, float) and math.isnan(item) for item in value.values())
 

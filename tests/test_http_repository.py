@@ -190,6 +190,37 @@ def test_a_head_that_drips_is_left_after_the_time_to_read(
             over.set()
 
 
+def test_a_tunnel_that_took_its_time_leaves_the_rest_all_of_theirs(monkeypatch: pytest.MonkeyPatch) -> None:
+    over = threading.Event()
+
+    def serve(server: socket.socket) -> None:
+        connection, _ = server.accept()
+        connection.recv(65536)
+        time.sleep(0.8)  # the proxy's time
+        connection.sendall(b"HTTP/1.1 200 Connection established\r\n")
+        time.sleep(0.1)
+        connection.sendall(b"\r\n")
+        time.sleep(0.5)  # the receiver's, before TLS begins
+        with server_tls().wrap_socket(connection, server_side=True) as secured:
+            request = b""
+            while not request.endswith(b"}"):
+                request += secured.recv(65536)
+            secured.sendall(b"HTTP/1.1 204 No Content\r\n\r\n")
+            over.wait(20)
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        threading.Thread(target=serve, args=(server,), daemon=True).start()
+        monkeypatch.setenv("https_proxy", f"http://127.0.0.1:{server.getsockname()[1]}/")
+        monkeypatch.delenv("no_proxy", raising=False)
+        monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(CERTIFICATE))
+        repository = HttpTrackerRepository("https://localhost/", timeout=(1.0, 1.0))
+        try:
+            repository.save_event(view("/"))
+        finally:
+            over.set()
+            repository.close()
+
+
 @pytest.mark.parametrize("scheme", ["http", "https"])
 def test_a_long_answer_may_take_longer_than_its_head(scheme: str, monkeypatch: pytest.MonkeyPatch) -> None:
     body = json.dumps({"count": 7}).encode()

@@ -355,6 +355,17 @@ def test_an_app_that_is_changed_while_it_runs_is_told_as_it_is():
     assert told() == ("Orders", "/orders/<number>", True)
 
 
+def test_nothing_that_is_kept_of_a_request_holds_the_secret_key():
+    app, tracker, repository = tracked()
+    app.server.secret_key = "a very secret key"
+    app.server.test_client().get("/")
+    (view,) = recorded(tracker, repository)
+    assert view.data["visitor"]
+    counting = tracker._middleware._counting
+    assert len(counting._verdicts) == 1
+    assert "secret" not in repr((counting._state, counting._verdicts._kept))
+
+
 # -- attaching --------------------------------------------------------------------------------
 
 

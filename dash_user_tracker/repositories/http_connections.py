@@ -38,22 +38,28 @@ def _bound(manager: urllib3.PoolManager) -> None:
 class _Reader(io.RawIOBase):
     """What comes from a socket, until a moment."""
 
-    def __init__(self, raw: io.RawIOBase, connection: socket.socket, until: float) -> None:
+    def __init__(self, raw: io.RawIOBase, connection: socket.socket, timeout: float) -> None:
         self._raw = raw
         self._connection = connection
+        self._timeout = timeout
         #: Monotonic; None for no such moment.
-        self.until: float | None = until
+        self.until: float | None = time.monotonic() + timeout
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: Any) -> int | None:
-        if self.until is not None:
-            left = self.until - time.monotonic()
-            if left <= 0:
-                raise socket.timeout("the head of the answer did not end in time")
-            self._connection.settimeout(left)
-        return self._raw.readinto(buffer)
+        if self.until is None:
+            return self._raw.readinto(buffer)
+        left = self.until - time.monotonic()
+        if left <= 0:
+            raise socket.timeout("the head of the answer did not end in time")
+        self._connection.settimeout(left)
+        try:
+            return self._raw.readinto(buffer)
+        finally:
+            # What comes behind a proxy's answer has all of its time.
+            self._connection.settimeout(self._timeout)
 
     def close(self) -> None:
         try:
@@ -65,19 +71,16 @@ class _Reader(io.RawIOBase):
 class _Answer(http.client.HTTPResponse):
     def __init__(self, sock: socket.socket, *arguments: Any, **named: Any) -> None:
         super().__init__(sock, *arguments, **named)
-        self._connection = sock
-        self._timeout = getattr(sock, "gettimeout", lambda: None)()
+        timeout = getattr(sock, "gettimeout", lambda: None)()
         self._reader: _Reader | None = None
-        if self._timeout:
-            self._reader = _Reader(self.fp.detach(), sock, time.monotonic() + self._timeout)
+        if timeout:
+            self._reader = _Reader(self.fp.detach(), sock, timeout)
             self.fp = io.BufferedReader(self._reader)
 
     def begin(self) -> None:
         super().begin()
         if self._reader is not None:
-            # A body may be long.
-            self._reader.until = None
-            self._connection.settimeout(self._timeout)
+            self._reader.until = None  # a body may be long
 
 
 class _HTTPConnection(urllib3.connection.HTTPConnection):
