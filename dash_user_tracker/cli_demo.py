@@ -56,25 +56,24 @@ def demo(host: str, port: int, db: str, fill: bool, open_browser: bool) -> None:
         app, tracker = create_app(db)
         app.server.logger.addFilter(_one_line)
         server = create_server(app.server, sockets=[listening], threads=8)
-        # Both, explicitly: a shell starts background jobs with SIGINT ignored; `docker stop` sends SIGTERM.
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, _stop)
         address = f"http://{f'[{host}]' if ':' in host else host}:{listening.getsockname()[1]}/"
-        click.echo(
+        guide = (
             f"  Open   {address}\n"
             "  Click  Regions, one of the regions, Orders and its Export; sign in at the top right; reload, go Back.\n"
             f"  Data   {store.name}\n"
             f"  Read   dash-user-tracker report --db {db}\n"
             "  Stop   Ctrl-C\n"
         )
-        if open_browser:
-            import webbrowser
+        with _until_told_to_stop():
+            click.echo(guide)
+            if open_browser:
+                import webbrowser
 
-            webbrowser.open(address)
-        with _watching(store.repository, started):
-            server.run()  # until _stop; ends after the requests in progress
-            server.close()
-            saved = tracker.flush(STOP_TIMEOUT)
+                webbrowser.open(address)
+            with _watching(store.repository, started):
+                server.run()  # ends after the requests in progress
+        server.close()
+        saved = tracker.flush(STOP_TIMEOUT)
         tracker.close()
         recorded = live.describe_totals(_totals(store.repository, started))
         click.echo(f"\nStopped. Recorded in this run: {recorded}.")
@@ -195,6 +194,16 @@ def _listen(host: str, port: int) -> socket.socket:
         raise click.ClickException(
             f"cannot listen on {host} port {port}: {error.strerror or error}; choose another with --port"
         ) from error
+
+
+@contextmanager
+def _until_told_to_stop() -> Iterator[None]:
+    """Lets Ctrl-C and SIGTERM end the block, wherever in it they come; waitress ends by SystemExit as well."""
+    # Both, explicitly: a shell starts background jobs with SIGINT ignored; `docker stop` sends SIGTERM.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _stop)
+    with suppress(SystemExit):
+        yield
 
 
 def _stop(*_: object) -> NoReturn:

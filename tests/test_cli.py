@@ -370,6 +370,18 @@ def test_a_demo_counts_stops_cleanly_and_loses_nothing(
         assert repository.get_page_views()["count"] == 5
 
 
+def test_a_demo_told_to_stop_before_it_serves_stops_as_cleanly(
+    start: Callable[..., Program], environment: dict[str, str], tmp_path: Path
+) -> None:
+    browser = tmp_path / "browser"  # asked to open the page, it interrupts the demo, which waits for it
+    browser.write_text("#!/bin/sh\nkill -INT $PPID\nsleep 1\n")
+    browser.chmod(0o700)
+    environment["BROWSER"] = f"{browser} %s"
+    demo = start("-m", "dash_user_tracker", "demo", "--port", "0", "--db", f"sqlite:///{tmp_path / 'd.db'}", "--open")
+    demo.wait_for(r"Stopped\. Recorded in this run: 0 page views")
+    assert demo.process.wait(30) == 0
+
+
 def test_a_port_in_use_is_told_and_leaves_no_file(tmp_path: Path, environment: dict[str, str]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
