@@ -24,7 +24,7 @@ from .marks import INTERNAL, LOAD, Mark, mark_of
 from .navigation import callback_request, is_poll, navigated_path, referred_path
 from .page_data import KEPT, Page, PageData
 from .policy import Policy
-from .request import CallbackRequest, CustomEvent, Observation
+from .request import MARK, RARE, RECEIVED, CallbackRequest, CustomEvent, Observation, observation_of
 from .routes import IgnoredRoutes
 from .runs import (
     ABANDONED,
@@ -43,7 +43,8 @@ from .runs import (
 from .shared import Shared, SharedData
 from .verdicts import Verdicts, said_by
 
-Item = Union[Observation, CustomEvent]
+#: The values of an `Observation`, or an event made outside of any request.
+Item = Union["tuple[Any, ...]", CustomEvent]
 
 #: Clients whose last page a bare middleware remembers, and ids of what was told.
 LEDGER_SIZE = 10_000
@@ -93,28 +94,31 @@ class Counting:
         if isinstance(item, CustomEvent):
             return [self._outside(item)]
         self._why = ""
-        texts = item.leave_texts()
         mark = None
         if self._dash is not None:
             self._state = self._dash.state()
-            mark = mark_of(item.mark)
-        call = (item.call or _parsed(item.body)) if item.kind == CALLBACK else None
-        said = said_by(item, texts, call, mark, self._state) if self._may_repeat else None
-        verdict = self._verdicts.get(said)
+            mark = mark_of(item[MARK])
+        said = said_by(item, mark, self._state) if self._may_repeat else None
+        verdict = self._verdicts.get(said) if said is not None else None
+        received = item[RECEIVED]
         if verdict is None:
-            path, events = self._judge(item, call, mark)
-            self._verdicts.keep(said, path, self._why, events)
+            seen = observation_of(item)
+            kind, status = seen.kind, seen.status_code
+            path, events = self._judge(seen, mark)
+            if said is not None:
+                self._verdicts.keep(said, seen, path, self._why, events)
         else:
-            path, self._why = verdict.page, verdict.why
+            kind, path, status, self._why = item[0], verdict.page, verdict.status, verdict.why
             events = [
-                _event(name, item.received, parts, _measures_of(item, mark) if name == CALLBACK_EVENT else {})
+                _event(name, received, parts, _measures_of(item, mark) if name == CALLBACK_EVENT else {})
                 for name, parts in verdict.events
             ]
-        self.journal.add(item.received, item.kind, path, item.status_code, [event.event for event in events], self._why)
-        return events + self._abandoned(item.received)
+        self.journal.add(received, kind, path, status, [event.event for event in events], self._why)
+        return events + self._abandoned(received)
 
-    def _judge(self, seen: Observation, call: CallbackRequest | None, mark: Mark | None) -> tuple[str, list[Event]]:
+    def _judge(self, seen: Observation, mark: Mark | None) -> tuple[str, list[Event]]:
         """The page of a request, and the events that it amounts to."""
+        call = (seen.call or _parsed(seen.body)) if seen.kind == CALLBACK else None
         page = self._document_page(seen) if seen.kind == DOCUMENT else self._page_of(seen, call, mark)
         events = self._request(seen, call, page, mark)
         if seen.custom:
@@ -442,10 +446,10 @@ def _event(
     return Event(id=event_id or new_id(), event=name, timestamp=_moment(seconds), data=SharedData.of(parts, own))
 
 
-def _measures_of(seen: Observation, mark: Mark | None) -> dict[str, Any]:
+def _measures_of(item: tuple[Any, ...], mark: Mark | None) -> dict[str, Any]:
     """Of a run that did not fail."""
-    action = mark.action if mark is not None else None
-    return _measures(action, seen.duration, None, _count(seen.request_bytes), seen.sent)
+    _, duration, sent, request_bytes = item[RECEIVED:RARE]
+    return _measures(mark.action if mark is not None else None, duration, None, _count(request_bytes), sent)
 
 
 def _measures(

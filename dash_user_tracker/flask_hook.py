@@ -17,7 +17,7 @@ import flask
 from .classify import CALLBACK, DOCUMENT
 from .identity import user_of, user_of_session
 from .navigation import callback_request
-from .request import Environ, ErrorPlace, Observation, User
+from .request import Environ, ErrorPlace, OpenRequest, User
 
 Ask = Callable[[Environ], Any]
 Problem = Callable[[str, Exception], None]
@@ -29,11 +29,11 @@ _HANDLE = re.compile(rb'\s*\{\s*"cacheKey":\s*("[^"]*"),\s*"job":\s*("[^"]*"|\d+
 
 
 def install(server: flask.Flask, key: str, ask: Ask | None, problem: Problem) -> None:
-    """Fill the `Observation` under *key* of each environ that *server* sees.
+    """Fill the `OpenRequest` under *key* of each environ that *server* sees.
 
     *ask* answers an environ with the user's claims; None reads the session. Works before
-    and after the server's first request. The hook does nothing where there is no
-    observation, and nothing of it raises.
+    and after the server's first request. The hook does nothing where there is none, and
+    nothing of it raises.
     """
 
     def hook(error: BaseException | None = None) -> None:
@@ -71,7 +71,7 @@ def install(server: flask.Flask, key: str, ask: Ask | None, problem: Problem) ->
             problem("hook", error)
 
 
-def _fill(seen: Observation, request: flask.Request, error: BaseException | None) -> None:
+def _fill(seen: OpenRequest, request: flask.Request, error: BaseException | None) -> None:
     seen.hooked = True
     seen.endpoint = request.endpoint or ""
     seen.environ = request.environ
@@ -87,9 +87,13 @@ def _fill(seen: Observation, request: flask.Request, error: BaseException | None
 def _background_answer(response: flask.Response, poll: bool) -> bytes | None:
     """What an answer (to a *poll*) says about a background run, as JSON; None, mostly, where it is no such answer."""
     chunks: Any = response.response
-    if response.status_code != 200 or not isinstance(chunks, (list, tuple)):
+    if not isinstance(chunks, (list, tuple)):
         return None
     content: bytes = chunks[0] if len(chunks) == 1 else b"".join(chunks)
+    if not poll and content.startswith(b'{"') and not content.startswith(b'{"cacheKey":'):
+        return None  # as nearly all do
+    if response.status_code != 200:
+        return None
     # JSON as it is needs no look at the headers, which takes as long as all the rest.
     encoding = None if content[:1] == b"{" else response.headers.get("Content-Encoding")
     if encoding is not None:

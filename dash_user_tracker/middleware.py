@@ -27,7 +27,17 @@ from .policy import Policy
 from .repositories.base import TrackerRepository
 from .repositories.console import ConsoleTrackerRepository
 from .repositories.memory import MemoryTrackerRepository
-from .request import MARK_ENVIRON, MARK_LIMIT, TEXT_LIMIT, CustomEvent, Environ, ErrorPlace, Observation, User
+from .request import (
+    MARK_ENVIRON,
+    MARK_LIMIT,
+    TEXT_LIMIT,
+    CustomEvent,
+    Environ,
+    ErrorPlace,
+    Observation,
+    OpenRequest,
+    User,
+)
 from .routes import IgnoreRoute
 
 log = logging.getLogger("dash_user_tracker")
@@ -125,7 +135,7 @@ class TrackerMiddleware:
         self._repository = repository
         self._problems: dict[str, Tally] = {}
         self._ask = policy.asking()
-        # One for each middleware: two trackers on one server keep their observations apart.
+        # One for each middleware: two trackers on one server keep their requests apart.
         self._key = f"dash_user_tracker.{id(self):x}"
         self._surface = binding.surface if binding else None
         self._counting = Counting(
@@ -158,7 +168,7 @@ class TrackerMiddleware:
             surface = self._surface
             kind = classify_anywhere(environ) if surface is None else classify(environ, surface)
             if kind is not None:
-                seen = environ[self._key] = Observation()
+                seen = environ[self._key] = OpenRequest()
                 seen.kind = kind
                 seen.received = time()
                 seen.started = perf_counter()
@@ -196,7 +206,7 @@ class TrackerMiddleware:
             return body
         return (_SizedAnswer if hasattr(type(body), "__len__") else _Answer)(body, self, seen, environ)
 
-    def _is_complete(self, seen: Observation, body: object, environ: Environ) -> bool:
+    def _is_complete(self, seen: OpenRequest, body: object, environ: Environ) -> bool:
         """The answer was made whole and only its sending is left, so it is returned as it is.
 
         That is what has a Content-Length, as all pages and callbacks of Dash have; so a test
@@ -213,7 +223,7 @@ class TrackerMiddleware:
             return True
 
     def _finish(
-        self, seen: Observation, environ: Environ, body: Sequence[bytes] | None = None, *, quiet: bool = False
+        self, seen: OpenRequest, environ: Environ, body: Sequence[bytes] | None = None, *, quiet: bool = False
     ) -> None:
         """Hand the observation over, once, whatever ended the answer first.
 
@@ -224,76 +234,71 @@ class TrackerMiddleware:
             return
         seen.done = True
         try:
-            seen.duration = perf_counter() - seen.started
+            duration = perf_counter() - seen.started
+            sent = seen.sent
             if body is not None:
-                seen.sent = len(body[0]) if len(body) == 1 else sum(map(len, body))
+                sent = len(body[0]) if len(body) == 1 else sum(map(len, body))
             if not seen.hooked and self._ask is not None and not quiet:
                 self._ask_user(seen, environ)
-            get = (seen.environ or environ).get
-            seen.query = query = get("QUERY_STRING", "")
-            seen.scheme = get("wsgi.url_scheme", "http")
-            seen.host = host = get("HTTP_HOST") or _server_name(environ)
-            seen.ip = get("REMOTE_ADDR")
-            seen.user_agent = user_agent = get("HTTP_USER_AGENT", "")
-            size = len(query) + len(user_agent) + len(host)
-            # What is mostly not there costs its look-up only.
-            referrer = get("HTTP_REFERER")
-            if referrer:
-                seen.referrer = referrer
-                size += len(referrer)
-            mount = get("SCRIPT_NAME")
-            if mount:
-                seen.mount = mount
-                size += len(mount)
-            purpose = get("HTTP_SEC_PURPOSE") or get("HTTP_PURPOSE")
-            if purpose:
-                seen.purpose = purpose
-                size += len(purpose)
-            if seen.kind == DOCUMENT:
-                seen.path = path = get("PATH_INFO") or "/"
-                destination = get("HTTP_SEC_FETCH_DEST")
-                if destination:
-                    seen.fetch_dest = destination
-                    size += len(destination)
-                else:
-                    seen.proxied = is_proxied(seen.environ or environ)
-                for name, value in seen.headers or ():
-                    if name == "Content-Type" or name.lower() == "content-type":
-                        seen.html = value.startswith("text/html")
-                        break
+            environ = seen.environ or environ
+            get = environ.get
+            kind = seen.kind
+            query = get("QUERY_STRING") or ""
+            host = get("HTTP_HOST") or _server_name(environ)
+            user_agent = get("HTTP_USER_AGENT") or ""
+            referrer = get("HTTP_REFERER") or ""
+            mount = get("SCRIPT_NAME") or ""
+            purpose = get("HTTP_SEC_PURPOSE") or get("HTTP_PURPOSE") or ""
+            # In characters; what no client makes long is not counted.
+            size = len(query) + len(host) + len(user_agent) + len(referrer) + len(mount) + len(purpose)
+            path, mark = "/", ""
+            html = proxied = foreign = False
+            fetch_dest = fetch_site = call = body_read = request_bytes = None
+            if kind == DOCUMENT:
+                path = get("PATH_INFO") or "/"
                 size += len(path)
+                fetch_dest = get("HTTP_SEC_FETCH_DEST")
+                if fetch_dest:
+                    size += len(fetch_dest)
+                else:
+                    proxied = is_proxied(environ)
+                html = _is_html(seen.headers)
             else:
-                mark = get(MARK_ENVIRON)
-                if mark:
-                    seen.mark = mark
+                mark = get(MARK_ENVIRON) or ""
+                fetch_site = get("HTTP_SEC_FETCH_SITE")
+                if fetch_site:
+                    size += len(mark) + len(fetch_site)
+                else:
                     size += len(mark)
-                site = get("HTTP_SEC_FETCH_SITE")
-                if site:
-                    seen.fetch_site = site
-                    size += len(site)
-                elif seen.kind == REPORT:
-                    seen.foreign = is_foreign(seen.environ or environ)
-                seen.request_bytes = get("CONTENT_LENGTH")
+                    foreign = kind == REPORT and is_foreign(environ)
+                request_bytes = get("CONTENT_LENGTH")
                 call = seen.call
                 if call is not None:
-                    size += len(call.output) + sum(map(len, call.changed))
-                else:
-                    tee = seen.tee
-                    if tee is not None:
-                        body_read = tee.content()
-                        if body_read is not None:
-                            seen.body = body_read
-                            size += len(body_read)
-                if seen.tee is not None:
-                    seen.tee = None
-            seen.environ = seen.headers = None
+                    output, changed, _ = call
+                    size += len(output)
+                    for item in changed:
+                        size += len(item)
+                elif seen.tee is not None:
+                    body_read = seen.tee.content()
+                    if body_read is not None:
+                        size += len(body_read)
+            # In the order of `Observation`.
+            told = (
+                kind, seen.status, seen.endpoint, seen.user, call, html,
+                path, mount, query, get("wsgi.url_scheme", "http"), host, get("REMOTE_ADDR"), user_agent, referrer,
+                purpose, fetch_dest, fetch_site, proxied, foreign,
+                mark, seen.received, duration, sent, request_bytes,
+                seen.error, seen.custom, seen.answer, body_read,
+            )  # fmt: skip
+            # The environ holds the request: what is held in turn would keep both until the garbage is collected.
+            seen.environ = seen.headers = seen.tee = None
             if size >= TEXT_LIMIT or seen.custom or seen.answer:
-                size = _cut(seen)
-            self._delivery.put(seen, size, seen.started, quiet=quiet)
+                told, size = _cut(told)
+            self._delivery.put(told, size, seen.started, quiet=quiet)
         except Exception as error:  # noqa: BLE001 - nothing of ours is raised into the app
             self._problem("observe", error)
 
-    def _ask_user(self, seen: Observation, environ: Environ) -> None:
+    def _ask_user(self, seen: OpenRequest, environ: Environ) -> None:
         try:
             seen.user = user_of(self._ask(environ)) if self._ask else None
         except Exception as error:  # noqa: BLE001 - the owner's code
@@ -314,14 +319,14 @@ class TrackerMiddleware:
         """Where the events go."""
         return self._repository
 
-    def observation(self, environ: Environ) -> Observation | None:
-        """The observation of the request that *environ* belongs to, None where it is not tracked or is over."""
-        seen: Observation | None = environ.get(self._key)
+    def open_request(self, environ: Environ) -> OpenRequest | None:
+        """The request that *environ* belongs to, None where it is not tracked or is over."""
+        seen: OpenRequest | None = environ.get(self._key)
         return seen if seen is not None and not seen.done else None
 
     def observe_custom(self, event: CustomEvent, environ: Environ, user: User | None) -> None:
         """Queue a custom event that was made in a request which is none of the app's pages or callbacks."""
-        seen = Observation()
+        seen = OpenRequest()
         seen.kind = ROUTE
         seen.received = event.received
         seen.started = perf_counter()
@@ -406,7 +411,7 @@ class _Answer:
     __slots__ = ("_body", "_environ", "_iterator", "_middleware", "_seen")
 
     def __init__(
-        self, body: Iterable[bytes], middleware: TrackerMiddleware, seen: Observation, environ: Environ
+        self, body: Iterable[bytes], middleware: TrackerMiddleware, seen: OpenRequest, environ: Environ
     ) -> None:
         self._body = body
         self._iterator: Iterator[bytes] | None = None
@@ -469,17 +474,26 @@ def _tee(environ: Environ) -> Tee | None:
     return tee
 
 
-def _cut(seen: Observation) -> int:
-    """Bound what a client can make the queue hold; the size of what is left, in characters."""
-    for name, limit in _LIMITS.items():
-        value = getattr(seen, name)
-        if value is not None and len(value) > limit:
-            setattr(seen, name, value[:limit])
-    if len(seen.mark) > MARK_LIMIT:
-        seen.mark = ""
+def _cut(told: tuple[Any, ...]) -> tuple[tuple[Any, ...], int]:
+    """Bounds what a client can make the queue hold; also the size of what is left, in characters."""
+    seen = Observation._make(told)
+    long = {
+        name: value[:limit]
+        for name, limit in _LIMITS.items()
+        if (value := getattr(seen, name)) is not None and len(value) > limit
+    }
+    seen = seen._replace(**long, mark="" if len(seen.mark) > MARK_LIMIT else seen.mark)
     texts = (getattr(seen, name) or "" for name in (*_LIMITS, "mark", "body", "answer"))
     call = (seen.call.output, *seen.call.changed) if seen.call is not None else ()
-    return sum(map(len, texts)) + sum(map(len, call)) + sum(len(event.properties) for event in seen.custom or ())
+    size = sum(map(len, texts)) + sum(map(len, call)) + sum(len(event.properties) for event in seen.custom or ())
+    return tuple(seen), size
+
+
+def _is_html(headers: Iterable[tuple[str, str]] | None) -> bool:
+    for name, value in headers or ():
+        if name == "Content-Type" or name.lower() == "content-type":
+            return value.startswith("text/html")
+    return False
 
 
 def _server_name(environ: Environ) -> str:

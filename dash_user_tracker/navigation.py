@@ -19,7 +19,11 @@ from .request import TEXT_LIMIT, CallbackRequest, Observation
 
 _POLL = re.compile(r"(?:^|&)(?:cacheKey|job)=")
 
+#: Inputs of a callback that are looked at for an address.
+_MOST_INPUTS = 50
+
 # What a location's callback inputs are called (dcc.Location).
+_ADDRESSES = ("pathname", "href")
 _ADDRESS_PROPERTIES = (".pathname", ".href")
 
 
@@ -46,18 +50,28 @@ def callback_request(body: object) -> CallbackRequest | None:
     output = body.get("output")
     if not isinstance(output, str):
         return None
+    # Lists and few calls, here and below: this runs on the request thread, cold, where a call costs more than its work.
     raw = body.get("changedPropIds")
-    # Lists, here and below: this runs on the request thread, where a generator costs more than what it yields.
     changed = tuple([_kept(item) for item in raw[:5] if isinstance(item, str)]) if isinstance(raw, list) else ()
-    return CallbackRequest(_kept(output), changed, _pathname(body.get("inputs"), changed))
+    inputs = body.get("inputs")
+    addresses = None
+    if isinstance(inputs, list):
+        for item in inputs if len(inputs) <= _MOST_INPUTS else inputs[:_MOST_INPUTS]:
+            if not isinstance(item, dict) or item.get("property") in _ADDRESSES:
+                addresses = _addresses(inputs[:_MOST_INPUTS])
+                break
+    return CallbackRequest(_kept(output), changed, _pathname(addresses, changed) if addresses else None)
 
 
-def _pathname(inputs: object, changed: tuple[str, ...]) -> str | None:
+def _kept(text: str) -> str:
+    text = text[:TEXT_LIMIT]
+    return text if text.isascii() else sound_text(text)
+
+
+def _pathname(addresses: list[dict[str, Any]], changed: tuple[str, ...]) -> str | None:
     """The address a location input holds: the changed one's, else the first."""
-    if not isinstance(inputs, list):
-        return None
     found = None
-    for item in _addresses(inputs[:50]):
+    for item in addresses:
         name, value = item["property"], item.get("value")
         if not isinstance(value, str):
             continue
@@ -74,16 +88,12 @@ def _pathname(inputs: object, changed: tuple[str, ...]) -> str | None:
     return found
 
 
-def _kept(text: str) -> str:
-    return sound_text(text[:TEXT_LIMIT])
-
-
 def _addresses(inputs: list[object]) -> list[dict[str, Any]]:
     """Those of the inputs that are a location's; a wildcard (ALL) input is a list of inputs."""
     found = []
     for item in inputs:
-        for inner in item[:50] if isinstance(item, list) else (item,):
-            if isinstance(inner, dict) and inner.get("property") in ("pathname", "href"):
+        for inner in item[:_MOST_INPUTS] if isinstance(item, list) else (item,):
+            if isinstance(inner, dict) and inner.get("property") in _ADDRESSES:
                 found.append(inner)
     return found
 

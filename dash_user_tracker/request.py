@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import functools
-import operator
-from typing import Any
+from typing import Any, NamedTuple
 
 import attrs
 
@@ -24,8 +23,7 @@ _LIBRARIES = ("site-packages", "dist-packages")
 MARK_LIMIT = 8192
 
 
-@attrs.frozen
-class User:
+class User(NamedTuple):
     """Who sent a request; texts, ``anonymous`` where nothing is known."""
 
     id: str
@@ -33,29 +31,51 @@ class User:
     full_name: str
 
 
-class Observation:
-    """One tracked request. Mutable until it is handed over, never after.
+class OpenRequest:
+    """One tracked request while the app answers it: what cannot be read from its environ in the end.
 
-    The middleware fills it in; the Flask hook adds what only Flask knows. It holds
-    texts and numbers alone: no body of the app's, no environ, no exception object (a
-    traceback would keep the app's locals alive).
-
-    A plain class with its defaults on the class and no ``__init__``: one is made for each
-    request, and setting thirty attributes to their defaults costs more than all the rest.
+    A plain class with its defaults on the class and no ``__init__``: one is made for each request, and setting all
+    attributes to their defaults costs more than the rest.
     """
 
     kind: str
     received: float  # seconds since the epoch, first byte in
     started: float  # perf_counter at the same moment
-    duration: float = 0.0  # seconds, first byte in to last byte out
+    done: bool = False  # handed over
 
     # the answer
     status: str = ""
-    headers: list[tuple[str, str]] | None = None  # dropped before the hand-over
-    html: bool = False
+    headers: list[tuple[str, str]] | None = None
     sent: int = 0  # bytes of its body
+    tee: Any = None  # what copies the body while it is read
 
-    # the request
+    # from the Flask hook
+    hooked: bool = False
+    endpoint: str | None = None
+    user: User | None = None
+    call: CallbackRequest | None = None
+    answer: bytes | None = None  # of a background callback: its handle, or whether it has ended
+    environ: Environ | None = None  # the one Flask saw
+
+    error: ErrorPlace | None = None
+    custom: list[CustomEvent] | None = None  # made by the app while it answered
+
+
+class Observation(NamedTuple):
+    """What one request left behind when it was answered.
+
+    It holds texts and numbers alone: no body of the app's, no environ, no exception object (a traceback would keep the
+    app's locals alive). Request threads hand over plain tuples of the same values in the same order: one costs less
+    than this class, and a tuple of texts and numbers nothing in garbage collection. See `observation_of`.
+    """
+
+    # What it says: equal for requests that say the same.
+    kind: str
+    status: str = ""
+    endpoint: str | None = None  # by Flask
+    user: User | None = None
+    call: CallbackRequest | None = None
+    html: bool = False  # the answer
     path: str = "/"  # of a document; as in the environ, see `addresses.wsgi_text`
     mount: str = ""
     query: str = ""
@@ -64,42 +84,24 @@ class Observation:
     ip: str | None = None
     user_agent: str = ""
     referrer: str = ""
+    purpose: str = ""
     fetch_dest: str | None = None
     fetch_site: str | None = None
     proxied: bool = False  # of a document without Fetch Metadata: see `documents.is_proxied`
     foreign: bool = False  # a report that another origin's page sent, by its Origin or Referer
-    purpose: str = ""
+
+    # What is its own.
     mark: str = ""
+    received: float = 0.0  # seconds since the epoch, first byte in
+    duration: float = 0.0  # seconds, first byte in to last byte out
+    sent: int = 0  # bytes of the answer's body
     request_bytes: str | None = None  # Content-Length as it was sent
-    body: bytes | None = None
-    tee: Any = None  # what copies the body while it is read; dropped before the hand-over
 
-    # from the Flask hook
-    hooked: bool = False
-    endpoint: str | None = None
-    user: User | None = None
-    call: CallbackRequest | None = None
-    answer: bytes | None = None  # of a background callback: its handle, or whether it has ended
-    environ: Environ | None = None  # the one Flask saw; dropped before the hand-over
-
+    # What hardly any has.
     error: ErrorPlace | None = None
-    custom: list[CustomEvent] | None = None  # made by the app while it answered
-    done: bool = False
-
-    def leave_texts(self) -> tuple[Any, ...]:
-        """Take out what is no text: the environ of an odd server may hold anything. The texts that are left.
-
-        But for the mark and the number of bytes, which hardly ever come again.
-        """
-        found = _texts(self)
-        try:
-            "".join([value for value in found if value is not None])
-        except TypeError:
-            for name, value in zip(_TEXTS, found):
-                if value is not None and not isinstance(value, str):
-                    del self.__dict__[name]  # which leaves the default
-            found = _texts(self)
-        return found[:-2]
+    custom: list[CustomEvent] | None = None
+    answer: bytes | None = None
+    body: bytes | None = None
 
     @property
     def status_code(self) -> int:
@@ -107,7 +109,16 @@ class Observation:
         return _code(self.status) if isinstance(self.status, str) else 0
 
 
-#: Attributes of an `Observation` that are copied from the environ.
+#: Values of an `Observation` that are what a request says.
+SAID = Observation._fields.index("mark")
+#: Where they stand: the moment, and the others by which runs of the same callback differ.
+MARK = SAID
+RECEIVED = Observation._fields.index("received")
+#: The first of those that hardly any request has, and what the others have in their place.
+RARE = Observation._fields.index("error")
+NOTHING_RARE = (None,) * (len(Observation._fields) - RARE)
+
+#: Those that are copied from the environ.
 _TEXTS = (
     "path",
     "mount",
@@ -117,13 +128,23 @@ _TEXTS = (
     "ip",
     "user_agent",
     "referrer",
+    "purpose",
     "fetch_dest",
     "fetch_site",
-    "purpose",
     "mark",
     "request_bytes",
 )
-_texts = operator.attrgetter(*_TEXTS)
+
+
+def observation_of(values: tuple[Any, ...]) -> Observation:
+    """The *values* under their names; defaults for what is no text, since an odd server's environ may hold anything."""
+    seen = Observation._make(values)
+    odd = {
+        name: Observation._field_defaults[name]
+        for name in _TEXTS
+        if not isinstance(value := getattr(seen, name), str) and value is not None
+    }
+    return seen._replace(**odd) if odd else seen
 
 
 @functools.lru_cache(64)
@@ -132,17 +153,12 @@ def _code(status: str) -> int:
     return int(code) if code.isascii() and code.isdigit() else 0
 
 
-@attrs.frozen
-class CallbackRequest:
+class CallbackRequest(NamedTuple):
     """The part of a callback's body that identifies it; no value of an input but the pathname."""
 
     output: str
     changed: tuple[str, ...]  # "id.property" of what triggered it, empty on an initial call
     pathname: str | None = None  # value of the changed (else of any) input ``*.pathname`` or ``*.href``
-
-    def size(self) -> int:
-        """In characters."""
-        return len(self.output) + sum(map(len, self.changed)) + len(self.pathname or "")
 
 
 @attrs.frozen

@@ -281,7 +281,7 @@ class Tracker:
             middleware.put(event)
             return
         environ = flask.request.environ
-        seen = middleware.observation(environ)
+        seen = middleware.open_request(environ)
         if seen is not None:
             seen.custom = [*(seen.custom or ()), event]
         else:

@@ -10,7 +10,7 @@ import attrs
 from .classify import CALLBACK, DOCUMENT
 from .events import Event
 from .marks import Mark
-from .request import CallbackRequest, Observation
+from .request import NOTHING_RARE, RARE, RECEIVED, SAID, Observation
 from .shared import Shared, SharedData
 
 #: Verdicts that are kept.
@@ -24,6 +24,7 @@ class Verdict:
     """What a request counts as, whenever it comes and however long it takes."""
 
     page: str
+    status: int
     why: str
     events: tuple[tuple[str, tuple[Shared, ...]], ...]  # names, and the parts of the data that are not its measures
 
@@ -39,41 +40,34 @@ class Verdicts:
 
     def get(self, said: Hashable) -> Verdict | None:
         """The verdict on a request that said the same."""
-        return self._kept.get(said)
+        try:
+            return self._kept.get(said)
+        except TypeError:  # an odd server's environ may hold anything
+            return None
 
-    def keep(self, said: Hashable, page: str, why: str, events: Sequence[Event]) -> None:
-        """Remember what a request counted as; nothing where *said* is None."""
-        if said is None:
+    def keep(self, said: Hashable, seen: Observation, page: str, why: str, events: Sequence[Event]) -> None:
+        """Remember what a request, of which *said* is all that its verdict depends on, counted as."""
+        if seen.kind == CALLBACK:
+            # How a background run goes on depends on what was told before.
+            if seen.call is None or "cacheKey=" in seen.query or "cancelJob=" in seen.query:
+                return
+        elif seen.kind != DOCUMENT:
             return
         if len(self._kept) >= MOST:
             self._kept.clear()
         told = tuple((event.event, event.data.parts) for event in events if isinstance(event.data, SharedData))
-        self._kept[said] = Verdict(page, why, told)
+        try:
+            self._kept[said] = Verdict(page, seen.status_code, why, told)
+        except TypeError:
+            return
 
 
-def said_by(
-    seen: Observation, texts: tuple[Any, ...], call: CallbackRequest | None, mark: Mark | None, state: Hashable
-) -> Hashable:
-    """All that a verdict on a request of a Dash app depends on, *texts* and the app's *state* among it.
+def said_by(values: tuple[Any, ...], mark: Mark | None, state: Hashable) -> Hashable:
+    """All that the verdict on an `Observation` of *values* depends on, the app's *state* among it.
 
-    None where more than that decides: what was told before, or how a background run went on.
+    None where more than that decides: an error, an event of the app's own, what was told before.
     """
-    if (
-        seen.kind not in (DOCUMENT, CALLBACK)
-        or seen.error is not None
-        or seen.custom
-        or seen.answer is not None
-        or seen.status.__class__ is not str
-        or (mark is not None and mark.views)
-        or (seen.kind == CALLBACK and (call is None or "cacheKey=" in seen.query or "cancelJob=" in seen.query))
-    ):
+    if values[RARE:] != NOTHING_RARE or (mark is not None and mark.views):
         return None
-    user = seen.user
-    return (
-        texts,
-        seen.kind, seen.status, seen.html, seen.endpoint, seen.proxied, seen.foreign,
-        (user.id, user.email, user.full_name) if user is not None else None,
-        (call.output, call.changed, call.pathname) if call is not None else None,
-        (mark.page_load, mark.address, mark.action == 0, mark.fresh) if mark is not None else None,
-        seen.received // _DAY, state,
-    )  # fmt: skip
+    script = None if mark is None else (mark.page_load, mark.address, mark.action == 0, mark.fresh)
+    return values[:SAID], script, values[RECEIVED] // _DAY, state

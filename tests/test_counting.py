@@ -111,7 +111,6 @@ def counting(facts: Facts | None = Facts(), **policy: Any) -> Counting:  # noqa:
 
 
 def seen(kind: str, **facts: Any) -> Observation:
-    observation = Observation()
     usual = {
         "received": NOON.timestamp(),
         "duration": 0.0125,
@@ -121,10 +120,7 @@ def seen(kind: str, **facts: Any) -> Observation:
         "user_agent": CHROME,
         "sent": 321,
     }
-    for name, value in {"kind": kind, **usual, **facts}.items():
-        assert name in Observation.__annotations__, name
-        setattr(observation, name, value)
-    return observation
+    return Observation(**{"kind": kind, **usual, **facts})
 
 
 def document(path: str = "/", **facts: Any) -> Observation:
@@ -328,7 +324,8 @@ def test_a_view_counts_whatever_request_tells_it(carrier: str) -> None:
         "timer": run("table.data", "tick.n_intervals"),
         "no-call": seen(CALLBACK),
     }[carrier]
-    observation.mark = mark(told("/orders/7?a=1", referrer="http://before/"), page="/orders/7?a=1")
+    told_by = mark(told("/orders/7?a=1", referrer="http://before/"), page="/orders/7?a=1")
+    observation = observation._replace(mark=told_by)
     event = counting()(observation)[0]
     assert event.event == PAGE_VIEW
     assert [event.data[key] for key in ("path", "full_path", "route", "referrer", "page_load", "navigation")] == [
@@ -439,7 +436,7 @@ def test_a_forged_mark_on_a_callback_adds_no_view(facts: dict[str, Any]) -> None
 def test_a_refused_callback_counts_nothing(status: str) -> None:
     observation = navigation("/", status=status, mark=mark(told()))
     assert counting()(observation) == []
-    observation.mark = ""
+    observation = observation._replace(mark="")
     assert counting()(observation) == []
 
 
@@ -802,7 +799,7 @@ def test_a_custom_event_outside_of_a_request_has_every_key() -> None:
 @pytest.mark.parametrize("properties", ["{}", '{"a": [1, null]}'])
 def test_a_custom_event_in_a_callback_belongs_to_its_page(properties: str) -> None:
     observation = run("table.data", "btn.n_clicks", mark=mark(told("/orders/7"), page="/orders/7"), user=ANA)
-    observation.custom = [custom(properties=properties), custom("second")]
+    observation = observation._replace(custom=[custom(properties=properties), custom("second")])
     events = counting()(observation)
     assert [event.event for event in events] == [PAGE_VIEW, "callback", "export", "second"]
     data = events[2].data
@@ -828,16 +825,14 @@ def test_a_custom_event_in_a_callback_belongs_to_its_page(properties: str) -> No
     ],
 )
 def test_a_custom_event_counts_where_its_request_does_not(observation: Observation, path: str) -> None:
-    observation.custom = [custom()]
-    assert short(counting()(observation)) == [("export", path)]
+    assert short(counting()(with_custom(observation))) == [("export", path)]
 
 
 # -- what the owner leaves out -------------------------------------------------------------
 
 
 def with_custom(observation: Observation) -> Observation:
-    observation.custom = [custom()]
-    return observation
+    return observation._replace(custom=[custom()])
 
 
 @pytest.mark.parametrize(

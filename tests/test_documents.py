@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from dash_user_tracker.classify import DOCUMENT
 from dash_user_tracker.documents import is_foreign, is_prefetch, is_proxied, is_robot, left_to_script
 from dash_user_tracker.request import Observation
 
@@ -15,11 +16,7 @@ GOOGLEBOT = "Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.
 
 
 def document(**facts: Any) -> Observation:
-    seen = Observation()
-    for name, value in {"host": "intranet:8050", "user_agent": CHROME, **facts}.items():
-        assert hasattr(Observation, name)
-        setattr(seen, name, value)
-    return seen
+    return Observation(**{"kind": DOCUMENT, "host": "intranet:8050", "user_agent": CHROME, **facts})
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dash_user_tracker.classify import BOOT
 from dash_user_tracker.navigation import (
     callback_request,
     canonical_output,
@@ -205,16 +206,12 @@ def test_a_callback_tells_a_page_only_where_its_address_changed(
     ],
 )
 def test_the_referer_names_the_page_on_the_same_host_only(referrer: str, path: str | None) -> None:
-    seen = Observation()
-    seen.host, seen.referrer = "app:8050", referrer
-    assert referred_path(seen) == path
+    assert referred_path(Observation(BOOT, host="app:8050", referrer=referrer)) == path
 
 
 @given(_ANY_TEXT, _ANY_TEXT)
 def test_no_referer_raises(host: str, referrer: str) -> None:
-    seen = Observation()
-    seen.host, seen.referrer = host, referrer
-    referred_path(seen)
+    referred_path(Observation(BOOT, host=host, referrer=referrer))
 
 
 # -- is_poll ------------------------------------------------------------------------------

@@ -743,8 +743,7 @@ def test_what_clients_send_is_bounded_in_memory():
     client.post("/_dash-update-component", json=body)
     assert tracker.flush(10)
     for seen in kept:
-        texts = [value for value in vars(seen).values() if isinstance(value, str)]
-        assert sum(map(len, texts)) + sum(map(len, seen.call.changed if seen.call else ())) < 20_000
+        assert 0 < len(repr(seen)) < 20_000
 
 
 def test_a_custom_event_outside_a_request_has_no_page():
