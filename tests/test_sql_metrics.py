@@ -2,22 +2,36 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, note, settings
 from hypothesis import strategies as st
 from metrics_contract import T0, MetricsContract, run, view
-from metrics_strategies import ANCHORS, USERS, Change, Question, assert_same, changes, moments, questions, stories
+from metrics_strategies import (
+    ANCHORS,
+    PATHS,
+    USERS,
+    Change,
+    Question,
+    assert_same,
+    changes,
+    moments,
+    questions,
+    ranges,
+    stories,
+)
 
 from dash_user_tracker.metrics.filters import EVERYTHING, Filters
 from dash_user_tracker.metrics.records import LARGEST_BYTES, LONGEST_MS
 from dash_user_tracker.repositories.base import TrackerRepository
 from dash_user_tracker.repositories.memory import MemoryTrackerRepository
 from dash_user_tracker.repositories.sql import SqlTrackerRepository, deleting, trails
+from dash_user_tracker.repositories.sql import repository as repository_module
 
 
 class Estimating(SqlTrackerRepository):
@@ -137,6 +151,35 @@ def test_each_visit_is_told_with_its_events(few_at_once: None, done: list[Change
         visits = reference.get_visits(filters=EVERYTHING, limit=None)
         for visit_id in {row.id for row in visits} | {event.id for event in reference.events[:3]} | {"nobody's"}:
             assert repository.get_visit(visit_id) == reference.get_visit(visit_id)
+
+
+@settings(LENGTHY, max_examples=25)
+@given(
+    st.sampled_from(ANCHORS).flatmap(
+        lambda anchor: st.tuples(changes(anchor), st.lists(ranges(anchor), min_size=2, max_size=4))
+    ),
+    st.booleans(),
+)
+def test_a_path_of_many_views_has_as_many_as_one_of_few(
+    few_at_once: None, story: tuple[list[Change], list[tuple[datetime, datetime]]], maintained: bool
+) -> None:
+    """Those of few are counted, for those of many the roll-ups are asked, and the events behind the watermark."""
+    done, asked = story
+    reference = MemoryTrackerRepository()
+    with sqlite() as repository, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(repository_module, "MANY", 0)
+        for change in done:
+            change.apply(repository)
+            change.apply(reference)
+            if maintained:
+                repository.maintain()
+            for start, end in [(None, None), *asked]:
+                for path, automated in itertools.product((*PATHS, "/nowhere"), (None, True, False)):
+                    counts = [
+                        store.get_page_views_by_path(path, start, end, 1, automated=automated)["count"]
+                        for store in (reference, repository)
+                    ]
+                    assert counts[0] == counts[1], (path, start, end, automated)
 
 
 def test_a_funnel_finds_a_page_among_many_on_days_that_saw_few(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 
 from . import sections as s
 from .batches import Added
-from .packing import Column, Ints, unpack, unpack_column
+from .packing import Column, Ints, unpack, unpack_columns
 from .pieces import Piece
 from .sections import DAY, NEVER, QUARTER, QUARTERS, Range, Section, unpack_sets
 
@@ -63,10 +63,10 @@ class Detail:
         """One sum of one key, without `pieces`."""
         found = 0
         for _, packed in self._kept(section):
-            keys = unpack_column(packed, 0)
-            place = int(np.searchsorted(keys, key))
+            keys, sums = unpack_columns(packed, 0, 1 + column)
+            place = int(keys.searchsorted(key))
             if place < len(keys) and keys[place] == key:
-                found += int(unpack_column(packed, 1 + column)[place])
+                found += int(sums[place])
         return found
 
     def sets(self, section: Section) -> tuple[Column, Column]:
@@ -114,11 +114,10 @@ class Detail:
         for base, first, last, skipped in self._periods:
             length = DAY if base else QUARTER
             found: dict[tuple[int, int], tuple[int, bytes]] = {}
-            for row in self._rollups.packed([base + number for number in numbers], first, last):
-                if row.period not in skipped and (
-                    row.section == base + section.number or (row.period, row.segment) not in found
-                ):
-                    found[row.period, row.segment] = row.period * length, row.packed
+            rows = self._rollups.packed([base + number for number in numbers], first, last)
+            for kept, period, segment, packed in rows:
+                if period not in skipped and (kept == base + section.number or (period, segment) not in found):
+                    found[period, segment] = period * length, packed
             yield from found.values()
 
     def _added(self, section: Section) -> Iterator[Added]:

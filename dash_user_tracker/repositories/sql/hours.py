@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from . import sections as s
 from .batches import Added
-from .packing import Column, Ints, unpack_column
+from .packing import Column, Ints, unpack_columns
 from .pieces import Piece
 from .sections import HOUR, QUARTER, Range, Section, unpack_cells, unpack_sets
 
@@ -58,8 +58,8 @@ class Hours:
         for ranges, packed in self._kept(s.TOTALS):
             if ranges is not of_day:
                 of_day, whole = ranges, bool((ranges >= 0).all())
-            numbers = unpack_column(packed, 1 + column)
-            found += int(numbers.sum() if whole else numbers[ranges[unpack_column(packed, 0)] >= 0].sum())
+            hours, numbers = unpack_columns(packed, 0, 1 + column)
+            found += int(numbers.sum() if whole else numbers[ranges[hours] >= 0].sum())
         return found
 
     @cached_property

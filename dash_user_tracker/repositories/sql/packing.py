@@ -49,13 +49,17 @@ def unpack(value: bytes, group: int = 0) -> list[Column]:
     return columns
 
 
-def unpack_column(value: bytes, column: int) -> Column:
-    """One column of the first group, without a look at the others."""
-    raw, place = _raw(value, 0), 0
-    for _ in range(column):
-        place = _next(raw, place)[2]
-    kind, place, end = _next(raw, place)
-    return np.frombuffer(raw, kind, (end - place) // kind.itemsize, place)
+def unpack_columns(value: bytes, *columns: int) -> list[Column]:
+    """Those columns of the first group, in rising order, without a look at the others."""
+    raw, place, number = _raw(value, 0), 0, 0
+    found: list[Column] = []
+    for column in columns:
+        while number < column:
+            place = _next(raw, place)[2]
+            number += 1
+        kind, begin, end = _next(raw, place)
+        found.append(np.frombuffer(raw, kind, (end - begin) // kind.itemsize, begin))
+    return found
 
 
 def _raw(value: bytes, group: int) -> bytes:

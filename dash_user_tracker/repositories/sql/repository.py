@@ -36,8 +36,8 @@ from .rows import Row
 from .sections import PAGE_VIEWS, PATHS, VIEWERS
 from .texts import to_microseconds
 
-#: Rows of an index that are quicker counted than looked up in the roll-ups.
-MANY = 20_000
+#: Rows of an index that are counted before the roll-ups are asked instead.
+MANY = 5_000
 
 
 class SqlTrackerRepository(SqlMetrics):
