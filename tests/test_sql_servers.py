@@ -124,17 +124,17 @@ def start_writers(count: int, url: str, batches: int) -> list[subprocess.Popen[s
     return writers
 
 
-def test_processes_create_the_tables_and_write_at_once_and_nothing_is_lost(url: str) -> None:
+def test_sixteen_processes_create_the_tables_and_write_at_once_and_nothing_is_lost(url: str) -> None:
     make_tables_anew(url)
-    writers = start_writers(8, url, 5)
+    writers = start_writers(16, url, 5)
     told = [writer.communicate() for writer in writers]
-    assert [errors for _, errors in told] == [""] * 8
+    assert [errors for _, errors in told] == [""] * 16
     repository = SqlTrackerRepository(url)
     assert {event.id for event in repository.get_events(limit=None)} == {
         event_id for output, _ in told for event_id in output.split()
     }
-    assert repository.get_page_count() == 8 * 25
-    assert repository.get_user_count() == 8
+    assert repository.get_page_count() == 16 * 25
+    assert repository.get_user_count() == 16
     repository.close()
 
 
