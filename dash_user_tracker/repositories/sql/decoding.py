@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import operator
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,6 +12,9 @@ from . import schema
 from .labels import REMEMBERED, Key
 from .rows import BARE, LABELS, REST, RULE, Context, base_url
 from .texts import from_column, from_microseconds, id_from_bytes
+
+_KINDS = tuple(LABELS.values())
+_numbers = operator.attrgetter(*LABELS)
 
 
 class Decoder:
@@ -21,9 +25,9 @@ class Decoder:
 
     def labels_of(self, rows: Sequence[Any]) -> set[Key]:
         """The numbers of the labels in *rows*, for `Labels.read`."""
-        found = {(kind, getattr(row, name)) for name, kind in LABELS.items() for row in rows}
+        found = {(kind, number) for row in rows for kind, number in zip(_KINDS, _numbers(row)) if number is not None}
         found |= {(schema.WHO, row.actor) for row in rows if row.actor is not None and row.actor > 0}
-        return {(kind, number) for kind, number in found if number is not None}
+        return found
 
     def context(self, number: int, values: Mapping[Key, str]) -> Context:
         """The context behind a label."""

@@ -58,8 +58,12 @@ class Hours:
         for ranges, packed in self._kept(s.TOTALS):
             if ranges is not of_day:
                 of_day, whole = ranges, bool((ranges >= 0).all())
-            hours, numbers = unpack_columns(packed, 0, 1 + column)
-            found += int(numbers.sum() if whole else numbers[ranges[hours] >= 0].sum())
+            if whole:
+                (numbers,) = unpack_columns(packed, 1 + column)
+                found += sum(numbers.tolist())  # 24 of them at most, for which NumPy takes longer
+            else:
+                hours, numbers = unpack_columns(packed, 0, 1 + column)
+                found += int(numbers[ranges[hours] >= 0].sum())
         return found
 
     @cached_property

@@ -63,10 +63,12 @@ def unpack_columns(value: bytes, *columns: int) -> list[Column]:
 
 
 def _raw(value: bytes, group: int) -> bytes:
-    count = value[0]
-    lengths = struct.unpack_from(f"<{count}I", value, 1)
-    place = 1 + _LENGTH.size * count + sum(lengths[:group])
-    return zlib.decompress(value[place : place + lengths[group]])
+    place = 1 + _LENGTH.size * value[0]
+    (length,) = _LENGTH.unpack_from(value, 1)
+    for number in range(1, group + 1):
+        place += length
+        (length,) = _LENGTH.unpack_from(value, 1 + _LENGTH.size * number)
+    return zlib.decompress(value[place : place + length])
 
 
 def _next(raw: bytes, place: int) -> tuple[np.dtype[Any], int, int]:
