@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Mapping
 from datetime import datetime
@@ -46,9 +47,25 @@ def encode_event(event: Event) -> str:
         return to_json(event.to_dict())
     texts = [part.text or _part(part) for part in data.parts]
     if data.own:
-        texts.append(to_json(data.own)[1:-1])
+        texts += [f"{_key(name)}:{_value(value)}" for name, value in data.own.items()]
     head = f'"id":{to_json(event.id)},"event":{to_json(event.event)},"timestamp":"{event.timestamp.isoformat()}"'
     return f'{{{head},"data":{{{",".join(texts)}}}}}'
+
+
+@functools.lru_cache(64)
+def _key(name: str) -> str:
+    return to_json(name)
+
+
+def _value(value: object) -> str:
+    """As `to_json`; what measures mostly are takes a tenth of its time."""
+    if value is None:
+        return "null"
+    if value.__class__ is int:
+        return repr(value)
+    if value.__class__ is float and value - value == 0:  # finite
+        return repr(value)
+    return to_json(value)
 
 
 def _part(part: Shared) -> str:
