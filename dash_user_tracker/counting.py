@@ -5,7 +5,8 @@ from __future__ import annotations
 import functools
 import json
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import datetime, timezone
 from typing import Any, Union
 
@@ -15,7 +16,7 @@ from .addresses import below, split_address, wsgi_text
 from .callbacks import NOISE, Callback, IgnoredCallbacks, cause_of, trigger_of
 from .classify import CALLBACK, DOCUMENT, REPORT, ROUTE
 from .documents import is_prefetch, left_to_script
-from .events import ANONYMOUS, PAGE_KEYS, PAGE_VIEW, Event, new_id
+from .events import ANONYMOUS, PAGE_KEYS, PAGE_VIEW, Event, new_ids
 from .events import CALLBACK as CALLBACK_EVENT
 from .explain import Journal
 from .facts import DashFacts
@@ -49,6 +50,9 @@ Item = Union["tuple[Any, ...]", CustomEvent]
 #: Clients whose last page a bare middleware remembers, and ids of what was told.
 LEDGER_SIZE = 10_000
 
+#: Ids whose random bits are drawn together: most batches are small.
+_IDS_AT_ONCE = 20
+
 #: How a page came to be shown, as a part of event data.
 _NAVIGATIONS = {navigation: Shared({"navigation": navigation}) for navigation in (LOAD, INTERNAL)}
 
@@ -81,7 +85,8 @@ class Counting:
         self._hints = Hints()
         ignored_routes = IgnoredRoutes(policy.ignore_route, lambda error: problem("ignore_route", error))
         self._page_data = PageData(policy, dash, ignored_routes, self._hints)
-        self._state: Hashable = None  # of the app, while a request is read
+        self._state: Hashable = None  # of the app, while a batch is read
+        self._ids: Iterator[str] | None = None  # while a batch is read
         self._verdicts = Verdicts()
         # A function may answer otherwise the next time.
         self._may_repeat = dash is not None and not callable(policy.ignore_route)
@@ -91,13 +96,31 @@ class Counting:
 
     def __call__(self, item: Item) -> list[Event]:
         """The events that *item* amounts to, in the order they happened."""
+        if self._ids is not None:
+            return self._read(item)
+        with self.batch():
+            return self._read(item)
+
+    @contextmanager
+    def batch(self) -> Iterator[None]:
+        """While several items are read: the app is asked for its state once, and ids' random bits are drawn together.
+
+        Each batch begins with bits of its own, so a process forked in the middle of one does not make the same ids.
+        """
+        before = self._ids  # the owner's ignore_route, which is asked meanwhile, may track an event
+        if self._dash is not None:
+            self._state = self._dash.state()
+        self._ids = new_ids(_IDS_AT_ONCE)
+        try:
+            yield
+        finally:
+            self._ids = before
+
+    def _read(self, item: Item) -> list[Event]:
         if isinstance(item, CustomEvent):
             return [self._outside(item)]
         self._why = ""
-        mark = None
-        if self._dash is not None:
-            self._state = self._dash.state()
-            mark = mark_of(item[MARK])
+        mark = None if self._dash is None else mark_of(item[MARK])
         said = said_by(item, mark, self._state) if self._may_repeat else None
         verdict = self._verdicts.get(said) if said is not None else None
         received = item[RECEIVED]
@@ -110,7 +133,7 @@ class Counting:
         else:
             kind, path, status, self._why = item[0], verdict.page, verdict.status, verdict.why
             events = [
-                _event(name, received, parts, _measures_of(item, mark) if name == CALLBACK_EVENT else {})
+                self._event(name, received, parts, _measures_of(item, mark) if name == CALLBACK_EVENT else {})
                 for name, parts in verdict.events
             ]
         self.journal.add(received, kind, path, status, [event.event for event in events], self._why)
@@ -242,7 +265,7 @@ class Counting:
         shared = self._page_data.of(seen, page, self._state, unseen=unseen)
         if shared is None:
             return self._nothing(f"{page.path} is left out by ignore_route, or outside of the app")
-        return [_event(PAGE_VIEW, seen.received - age, (shared, _NAVIGATIONS[navigation]), {}, event_id)]
+        return [self._event(PAGE_VIEW, seen.received - age, (shared, _NAVIGATIONS[navigation]), {}, event_id)]
 
     def _remember(self, seen: Observation, path: str) -> str | None:
         """The client's page until now; *path* from now on."""
@@ -343,7 +366,7 @@ class Counting:
         """The event of a run that took *duration* seconds."""
         part = self._run_part(run.callback, run.output, run.trigger, run.cause, run.background, run.status, outcome)
         measures = _measures(run.action, duration, run.error, run.request_bytes, run.response_bytes)
-        return _event(CALLBACK_EVENT, run.begun, (run.page, part), measures, run_id)
+        return self._event(CALLBACK_EVENT, run.begun, (run.page, part), measures, run_id)
 
     def _new_run(
         self,
@@ -417,9 +440,19 @@ class Counting:
         if shared is None:
             return []
         return [
-            _event(custom.name, custom.received, (shared,), {"properties": json.loads(custom.properties)}, custom.id)
+            self._event(
+                custom.name, custom.received, (shared,), {"properties": json.loads(custom.properties)}, custom.id
+            )
             for custom in seen.custom or ()
         ]
+
+    def _event(
+        self, name: str, seconds: float, parts: tuple[Shared, ...], own: Mapping[str, Any], event_id: str | None = None
+    ) -> Event:
+        if event_id is None:
+            assert self._ids is not None
+            event_id = next(self._ids)
+        return Event(id=event_id, event=name, timestamp=_moment(seconds), data=SharedData.of(parts, own))
 
     def _outside(self, custom: CustomEvent) -> Event:
         """An event made outside of any request: no page, nobody."""
@@ -438,12 +471,6 @@ def _is_new(known: OrderedDict[str, None], event_id: str) -> bool:
     if len(known) > LEDGER_SIZE:
         known.popitem(last=False)
     return True
-
-
-def _event(
-    name: str, seconds: float, parts: tuple[Shared, ...], own: Mapping[str, Any], event_id: str | None = None
-) -> Event:
-    return Event(id=event_id or new_id(), event=name, timestamp=_moment(seconds), data=SharedData.of(parts, own))
 
 
 def _measures_of(item: tuple[Any, ...], mark: Mark | None) -> dict[str, Any]:

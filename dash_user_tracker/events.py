@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import datetime, timezone
 from typing import Any
 
@@ -38,8 +38,21 @@ def new_id() -> str:
 
     Ids that follow one another lie close together in the index of a database (RFC 9562, 5.7 and 6.2).
     """
-    moment, digits = f"{time.time_ns() // 1_000_000 & _48_BITS:012x}", os.urandom(10).hex()
-    return f"{moment[:8]}-{moment[8:]}-7{digits[:3]}-{_VARIANT[digits[3]]}{digits[4:7]}-{digits[7:19]}"
+    return next(new_ids(1))
+
+
+def new_ids(at_once: int) -> Iterator[str]:
+    """Ids as `new_id` makes them, without an end; the random bits of some are drawn *at_once*.
+
+    For one thread. After a fork one side of it has to throw the iterator away, or both would make the same ids.
+    """
+    while True:
+        moment = f"{time.time_ns() // 1_000_000 & _48_BITS:012x}"
+        head = f"{moment[:8]}-{moment[8:]}-7"
+        digits = os.urandom(10 * at_once).hex()
+        for at in range(0, len(digits), 20):
+            variant = _VARIANT[digits[at + 3]]
+            yield f"{head}{digits[at : at + 3]}-{variant}{digits[at + 4 : at + 7]}-{digits[at + 7 : at + 19]}"
 
 
 _48_BITS = (1 << 48) - 1

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import uuid
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
@@ -1045,6 +1047,38 @@ def test_what_was_said_before_counts_as_if_it_were_read_again(
             ]
             assert told[0] == told[1]
     assert remembering.journal.read().to_dicts() == forgetting.journal.read().to_dicts()
+
+
+def test_ids_of_a_batch_are_distinct_and_a_batch_within_it_has_others() -> None:
+    count = counting()
+    with count.batch():
+        ids = [count(robot())[0].id for _ in range(30)]
+        with count.batch():  # ignore_route, which is asked meanwhile, tracks an event that goes to disk at once
+            ids += [count(robot())[0].id for _ in range(30)]
+        ids += [count(robot())[0].id for _ in range(30)]
+    ids += [count(robot())[0].id for _ in range(30)]
+    assert len(set(ids)) == 120
+    assert all(uuid.UUID(one).version == 7 for one in ids)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_process_forked_in_a_batch_makes_other_ids() -> None:
+    count = counting()
+    reading, writing = os.pipe()
+    with count.batch():
+        count(robot())
+        pid = os.fork()
+        if pid == 0:
+            with count.batch():  # as any reader does
+                ids = [count(robot())[0].id for _ in range(10)]
+            os.write(writing, "\n".join(ids).encode())
+            os._exit(0)
+        own = {count(robot())[0].id for _ in range(10)}
+    os.waitpid(pid, 0)
+    os.close(writing)
+    with open(reading) as told:
+        theirs = set(told.read().split())
+    assert (len(own), len(theirs), own & theirs) == (10, 10, set())
 
 
 def test_a_background_run_is_cancelled_however_often_the_same_was_said() -> None:

@@ -112,6 +112,9 @@ class Delivery(Generic[Item]):
                 self._start(process)
         process.offered.add()
         queue = process.queue
+        if size < _LARGE and len(queue) + 1 < process.enough and not process.kilobytes:
+            queue.append(item)  # nearly always: there is room, and a worker that has time
+            return True
         if self._durable and not quiet and not process.closed and self._reader.write(process, item):
             if process.thread is None:
                 self._start(process)
@@ -176,6 +179,7 @@ class Delivery(Generic[Item]):
             return
         thread = process.thread
         working = thread is not None and thread.is_alive()
+        process.enough = 0
         process.closed = True
         atexit.unregister(self._at_exit)
         deadline = time.monotonic() + (self._shutdown_timeout if timeout is None else timeout)
@@ -290,7 +294,10 @@ class Delivery(Generic[Item]):
                 process.thread = self._thread(self._work, process)
                 process.thread.start()
             # Half of a queue at most: the other half is for what comes until the worker gets its turn.
-            process.enough = min(self._batch_size, self._queue_size // 2) if process.spool is None else 0
+            if process.spool is None:
+                process.enough = min(self._batch_size, self._queue_size // 2)
+            if process.closed:  # meanwhile
+                process.enough = 0
         except RuntimeError as error:  # no more threads, or the interpreter is ending: deliver inline later
             if process.thread is not None and not process.thread.is_alive():
                 process.thread = None

@@ -60,7 +60,7 @@ class Process(Generic[Item]):
         self.thread: threading.Thread | None = None
         self.start_after = 0.0
         self.closed = False
-        self.enough = 0  # queue items from which a `put` has to start or wake a worker
+        self.enough = 0  # queue items from which a `put` does more than add one: wakes or starts a worker, or refuses
         self.looked = -1.0  # when the pid was compared last
         # Written under `reading` only.
         self.grown = 0  # events beyond one for each item

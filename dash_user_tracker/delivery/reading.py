@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
-from typing import Generic
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, Generic
 
 from ..codec import encode_event
 from ..events import Event
@@ -19,10 +20,15 @@ _DISK_RETRY = 5.0
 
 
 class Reader(Generic[Item]):
-    """Turns queued items into events. *read* is never called by two threads of a process at once."""
+    """Turns queued items into events.
+
+    *read* is never called by two threads of a process at once. Where it has a ``batch()``, that is a context which
+    each call is in, several together: what they have in common is prepared there.
+    """
 
     def __init__(self, read: Callable[[Item], list[Event]], batch_size: int) -> None:
         self._read = read
+        self._together: Callable[[], AbstractContextManager[Any]] = getattr(read, "batch", nullcontext)
         self._batch_size = batch_size
 
     def batch(self, process: Process[Item]) -> Batch | None:
@@ -34,17 +40,18 @@ class Reader(Generic[Item]):
         """Events of the queue, at least a batch where there are so many."""
         events: list[Event] = []
         items = 0
-        while len(events) < self._batch_size:
-            try:
-                item = process.queue.popleft()
-            except IndexError:
-                break
-            if isinstance(item, Large):
-                for _ in range(item.kilobytes):
-                    process.kilobytes.popleft()
-                item = item.item
-            items += 1
-            events += self._events(process, item)
+        with self._together():
+            while len(events) < self._batch_size:
+                try:
+                    item = process.queue.popleft()
+                except IndexError:
+                    break
+                if isinstance(item, Large):
+                    for _ in range(item.kilobytes):
+                        process.kilobytes.popleft()
+                    item = item.item
+                items += 1
+                events += self._events(process, item)
         if events:
             return Batch(events, items, since=time.monotonic())
         process.skipped += items
@@ -84,7 +91,8 @@ class Reader(Generic[Item]):
         with process.reading:
             if process.held or time.monotonic() < process.spool_after:
                 return False
-            events = self._events(process, item)
+            with self._together():
+                events = self._events(process, item)
             if events:
                 self._write(process, Batch(events, 1, since=time.monotonic()))
             else:
