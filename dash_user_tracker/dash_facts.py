@@ -7,6 +7,7 @@ from collections.abc import Hashable
 from typing import Any
 
 import dash
+from dash import _callback
 
 from .callbacks import Callback
 from .classify import Surface
@@ -18,7 +19,7 @@ log = logging.getLogger("dash_user_tracker")
 
 
 class DashAppFacts:
-    """`facts.DashFacts` of *app*. Used on the worker alone; every answer is cheap after the first."""
+    """`facts.DashFacts` of *app*. Used on the worker, but for `has_background`; cheap but for the first answers."""
 
     def __init__(self, app: dash.Dash) -> None:
         self._app = app
@@ -27,6 +28,7 @@ class DashAppFacts:
         self._canonical: tuple[int, str | None] = (-1, None)
         self._produced: tuple[int, Properties] = (-1, Properties(()))
         self._routes: tuple[int, list[Route]] = (-1, [])
+        self._background: tuple[int, bool] = (-1, False)
 
     def surface(self) -> Surface:
         """The app's addresses below the WSGI root."""
@@ -80,6 +82,16 @@ class DashAppFacts:
                 return None
             self._callbacks[output] = Callback.of(output, spec)
         return self._callbacks[output]
+
+    def has_background(self) -> bool:
+        # Those of `dash.callback` become the app's at its first request.
+        own, waiting = self._specs(), _callback.GLOBAL_CALLBACK_LIST
+        size, found = self._background
+        now = len(own) + len(waiting)
+        if size != now:
+            found = any(spec.get("background") or spec.get("long") for spec in (*own, *waiting))
+            self._background = (now, found)
+        return found
 
     def produced(self) -> Properties:
         specs = self._specs()

@@ -35,6 +35,9 @@ class DashFacts(Protocol):
     def callback(self, output: str) -> Callback | None:
         """The callback under a key of the callback map."""
 
+    def has_background(self) -> bool:
+        """Some callback of the app runs in the background. Asked on the request thread, for each request."""
+
     def canonical_output(self) -> str | None:
         """The callback that is sent once for each page view."""
 

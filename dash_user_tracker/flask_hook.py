@@ -48,6 +48,16 @@ def install(server: flask.Flask, key: str, ask: Ask | None, problem: Problem) ->
         except Exception as fault:  # noqa: BLE001 - an exception in a teardown function would reach the app
             problem("hook", fault)
 
+    try:
+        server.teardown_request(hook)
+    except AssertionError:
+        # Flask refuses set-up after the first request; its signals can still be connected.
+        _connect(flask.request_tearing_down, lambda _, exc=None, **__: hook(exc), server, problem)
+
+
+def read_answers(server: flask.Flask, key: str, problem: Problem) -> None:
+    """From now on also keep of a callback's answer what tells of a background run; at any time, as `install`."""
+
     def answered(response: flask.Response) -> flask.Response:
         environ = flask.request._get_current_object().environ  # type: ignore[attr-defined]
         seen = environ.get(key)
@@ -61,14 +71,15 @@ def install(server: flask.Flask, key: str, ask: Ask | None, problem: Problem) ->
     try:
         # Runs before those registered earlier, so before a compression of the answer.
         server.after_request(answered)
-        server.teardown_request(hook)
     except AssertionError:
-        # Flask refuses set-up after the first request; its signals can still be connected.
-        try:
-            flask.request_finished.connect(lambda _, response, **__: answered(response), server, weak=False)
-            flask.request_tearing_down.connect(lambda _, exc=None, **__: hook(exc), server, weak=False)
-        except RuntimeError as error:  # Flask 2.2 without blinker
-            problem("hook", error)
+        _connect(flask.request_finished, lambda _, response, **__: answered(response), server, problem)
+
+
+def _connect(signal: Any, receiver: Callable[..., Any], server: flask.Flask, problem: Problem) -> None:
+    try:
+        signal.connect(receiver, server, weak=False)
+    except RuntimeError as error:  # Flask 2.2 without blinker
+        problem("hook", error)
 
 
 def _fill(seen: OpenRequest, request: flask.Request, error: BaseException | None) -> None:

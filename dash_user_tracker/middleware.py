@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from time import perf_counter, time
 from typing import Any
 
@@ -138,6 +139,7 @@ class TrackerMiddleware:
         # One for each middleware: two trackers on one server keep their requests apart.
         self._key = f"dash_user_tracker.{id(self):x}"
         self._surface = binding.surface if binding else None
+        self._facts = binding.facts if binding else None
         self._counting = Counting(
             policy,
             binding.facts if binding else None,
@@ -154,11 +156,18 @@ class TrackerMiddleware:
         # Without Flask's own parsed body, a copy of what the app reads has to do.
         self._tees = flask_app is None
         server = binding.server if binding else flask_app
+        #: Reads answers of background callbacks from then on; there until the app is known to have such callbacks.
+        self._answers: list[Callable[[], None]] = []
         if server is not None:
             # Here and not at the top: a WSGI app need not have Flask.
-            from .flask_hook import install
+            from .flask_hook import install, read_answers
 
             install(server, self._key, self._ask, self._problem)
+            read = functools.partial(read_answers, server, self._key, self._problem)
+            if binding is None:
+                read()
+            else:
+                self._answers.append(read)
 
     # -- the request ---------------------------------------------------------------------
 
@@ -168,6 +177,8 @@ class TrackerMiddleware:
             surface = self._surface
             kind = classify_anywhere(environ) if surface is None else classify(environ, surface)
             if kind is not None:
+                if self._answers and self._facts is not None and self._facts.has_background():
+                    self._read_answers()
                 seen = environ[self._key] = OpenRequest()
                 seen.kind = kind
                 seen.received = time()
@@ -205,6 +216,11 @@ class TrackerMiddleware:
             self._finish(seen, environ)
             return body
         return (_SizedAnswer if hasattr(type(body), "__len__") else _Answer)(body, self, seen, environ)
+
+    def _read_answers(self) -> None:
+        """Look at the answers of callbacks, which costs each request some, as of the one at hand."""
+        with suppress(IndexError):  # another thread's request came first
+            self._answers.pop()()
 
     def _is_complete(self, seen: OpenRequest, body: object, environ: Environ) -> bool:
         """The answer was made whole and only its sending is left, so it is returned as it is.

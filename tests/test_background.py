@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import gzip
+import itertools
 import json
 import multiprocessing
 import subprocess
 import sys
 
+import dash
+import diskcache
 import flask
 import pytest
-from dash import Dash, Input, Output, html
+from dash import Dash, DiskcacheManager, Input, Output, html
 
 from dash_user_tracker import MemoryTrackerRepository, Tracker
 from dash_user_tracker.flask_hook import _background_answer
@@ -110,14 +113,13 @@ def test_only_a_run_that_was_asked_for_here_can_be_abandoned_here():
     assert runs.end("anothers", "2") is None
 
 
-@pytest.mark.parametrize("late", [False, True], ids=["before-the-first-request", "after-it"])
-def test_the_start_of_a_run_is_no_run_whenever_the_tracker_was_attached(late):
-    app = Dash(__name__)
-    app.layout = html.Div()
+ORDERS = list(itertools.permutations(("callback", "tracker", "request")))
 
-    @app.callback(Output("done", "children"), Input("job", "n_clicks"))
-    def work(_):
-        return "never called"
+
+def app_that_answers_at_once(tmp_path):
+    """Its server does, for Dash."""
+    app = Dash(__name__, background_callback_manager=DiskcacheManager(diskcache.Cache(tmp_path)))
+    app.layout = html.Div()
 
     @app.server.before_request
     def as_dash_answers():
@@ -128,12 +130,40 @@ def test_the_start_of_a_run_is_no_run_whenever_the_tracker_was_attached(late):
             return flask.Response(json.dumps(answer, separators=(",", ":")), mimetype="application/json")
         return None
 
+    return app
+
+
+@pytest.mark.parametrize(
+    ("order", "shared"),
+    [
+        *((order, False) for order in ORDERS),
+        # Dash makes those of `dash.callback` the app's at its first request.
+        *((order, True) for order in ORDERS if order.index("callback") < order.index("request")),
+    ],
+    ids=lambda value: ", ".join(value) if isinstance(value, tuple) else "dash.callback" if value else "app.callback",
+)
+def test_the_start_of_a_run_is_no_run_whichever_came_first(order, shared, tmp_path):
+    app = app_that_answers_at_once(tmp_path)
     client = app.server.test_client()
-    if late:
-        client.get("/")
     repository = MemoryTrackerRepository()
-    with Tracker(app, repository=repository) as tracker:
-        client.get("/_dash-dependencies")
+    trackers = []
+
+    def add_callback():
+        @(dash.callback if shared else app.callback)(
+            Output("done", "children"), Input("job", "n_clicks"), background=True
+        )
+        def work(_):
+            return "never called"
+
+    steps = {
+        "callback": add_callback,
+        "tracker": lambda: trackers.append(Tracker(app, repository=repository)),
+        "request": lambda: client.get("/", headers={"Sec-Fetch-Dest": "document"}),
+    }
+    for step in order:
+        steps[step]()
+    (tracker,) = trackers
+    with tracker:
         call = {"output": "done.children", "inputs": [], "changedPropIds": ["job.n_clicks"]}
         client.post("/_dash-update-component", json=call)
         assert tracker.flush(10)
@@ -141,7 +171,20 @@ def test_the_start_of_a_run_is_no_run_whenever_the_tracker_was_attached(late):
         client.post("/_dash-update-component?cacheKey=k&job=1", json=call)
         assert tracker.flush(10)
         (event,) = repository.get_events()
-    assert (event.event, event.data["outcome"]) == ("callback", "ok")
+    assert (event.event, event.data["outcome"], event.data["background"]) == ("callback", "ok", True)
+
+
+def test_an_app_without_background_callbacks_has_none_of_its_answers_looked_at(tmp_path):
+    app = app_that_answers_at_once(tmp_path)
+
+    @app.callback(Output("done", "children"), Input("job", "n_clicks"))
+    def work(_):
+        return "never called"
+
+    before = len(app.server.after_request_funcs.get(None, ()))
+    with Tracker(app, repository=MemoryTrackerRepository()):
+        app.server.test_client().get("/")
+        assert len(app.server.after_request_funcs.get(None, ())) == before
 
 
 CHILD = """

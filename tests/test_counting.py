@@ -98,6 +98,9 @@ class Facts:
     def canonical_output(self) -> str | None:
         return self.canonical
 
+    def has_background(self) -> bool:
+        return True
+
     def produced(self) -> frozenset[str]:
         return frozenset({"store.data"})
 
