@@ -753,6 +753,21 @@ def test_nothing_is_sent_before_the_receiver_wants_it(
     assert repository.calls == [[1], [1], [2]]
 
 
+def test_a_worker_that_waits_to_try_again_is_not_woken_by_what_comes(make: Any) -> None:
+    repository = Batches(UnavailableError("busy", retry_after=60))
+    one = make(repository, batch_size=5, interval=FOREVER)
+    for number in range(5):
+        one.put(number)
+    until(lambda: one.stats()["retries"] == 1)
+    with mock.patch.object(one, "_deliver", wraps=one._deliver) as looked:
+        for number in range(5, 105):
+            one.put(number)
+            time.sleep(0.001)  # so that a worker that is woken gets its turn
+        assert looked.call_count <= 1
+    check_law(one.stats())
+    assert one.stats()["queued"] == 100
+
+
 def test_events_that_nobody_takes_are_given_up_after_an_hour(make: Any, clock: Clock) -> None:
     repository = Batches()
     repository.down = ConnectionError("nobody there")

@@ -137,7 +137,8 @@ class Delivery(Generic[Item]):
         elif process.spool is not None:
             if not process.spool_wake.is_set():
                 process.spool_wake.set()
-        elif not process.wake.is_set():
+        elif process.batch is None and not process.wake.is_set():
+            # A worker with a batch sends it, and then looks; or waits to try it again, and each request would wake it.
             if not process.thread.is_alive():
                 self._start(process)
             process.wake.set()
