@@ -48,15 +48,18 @@ class Program:
             time.sleep(0.05)
 
     def stop(self, number: int = signal.SIGINT) -> int:
-        """The exit code after the signal *number*."""
+        """The exit code after the signal *number*.
+
+        A worker of gunicorn's that is told to end before it listens for that is killed 30 seconds later.
+        """
         if self.process.poll() is None:
             self.process.send_signal(number)
         try:
-            return self.process.wait(30)
+            return self.process.wait(60)
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
-            pytest.fail(f"still running 30 s after signal {number}\n{self.output()}")
+            pytest.fail(f"still running 60 s after signal {number}\n{self.output()}")
 
 
 @pytest.fixture

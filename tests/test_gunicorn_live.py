@@ -111,6 +111,7 @@ def test_nothing_is_lost_when_workers_are_replaced(serve, receiver, worker):
             continue
         assert status == 200
         answered.add(f"/page-{asked}")
+    until(lambda: answers(port), program.output())  # the newest worker hears the signal to stop
     assert program.stop(signal.SIGTERM) == 0
     assert answered <= set(views(receiver))
     assert len(answered) >= 10
