@@ -15,7 +15,7 @@ import attrs
 from .body import LIMIT as BODY_LIMIT
 from .body import Tee
 from .callbacks import IgnoreCallback
-from .classify import CALLBACK, DOCUMENT, REPORT, ROUTE, Surface, classify, classify_anywhere
+from .classify import BOOT, CALLBACK, DOCUMENT, REPORT, ROUTE, Surface, classify, classify_anywhere
 from .counting import Counting, Item
 from .delivery import Delivery, Spooling
 from .delivery.tally import Tally
@@ -158,6 +158,7 @@ class TrackerMiddleware:
         server = binding.server if binding else flask_app
         #: Reads answers of background callbacks from then on; there until the app is known to have such callbacks.
         self._answers: list[Callable[[], None]] = []
+        self._asked = False  # whether it has
         if server is not None:
             # Here and not at the top: a WSGI app need not have Flask.
             from .flask_hook import install, read_answers
@@ -177,7 +178,7 @@ class TrackerMiddleware:
             surface = self._surface
             kind = classify_anywhere(environ) if surface is None else classify(environ, surface)
             if kind is not None:
-                if self._answers and self._facts is not None and self._facts.has_background():
+                if kind == BOOT or not self._asked:
                     self._read_answers()
                 seen = environ[self._key] = OpenRequest()
                 seen.kind = kind
@@ -218,9 +219,15 @@ class TrackerMiddleware:
         return (_SizedAnswer if hasattr(type(body), "__len__") else _Answer)(body, self, seen, environ)
 
     def _read_answers(self) -> None:
-        """Look at the answers of callbacks, which costs each request some, as of the one at hand."""
-        with suppress(IndexError):  # another thread's request came first
-            self._answers.pop()()
+        """Look at the answers of callbacks as of the request at hand, if the app has any in the background.
+
+        That costs each request some, and so does the question. A browser learns of the app's callbacks when it boots,
+        maybe from another process; the app may get more of them after its first request.
+        """
+        self._asked = True
+        if self._answers and self._facts is not None and self._facts.has_background():
+            with suppress(IndexError):  # another thread's request came first
+                self._answers.pop()()
 
     def _is_complete(self, seen: OpenRequest, body: object, environ: Environ) -> bool:
         """The answer was made whole and only its sending is left, so it is returned as it is.
@@ -278,7 +285,10 @@ class TrackerMiddleware:
                     size += len(fetch_dest)
                 else:
                     proxied = is_proxied(environ)
-                html = _is_html(seen.headers)
+                for name, value in seen.headers or ():
+                    if name == "Content-Type" or name.lower() == "content-type":
+                        html = value.startswith("text/html")
+                        break
             else:
                 mark = get(MARK_ENVIRON) or ""
                 fetch_site = get("HTTP_SEC_FETCH_SITE")
@@ -480,9 +490,9 @@ class _SizedAnswer(_Answer):
 
 def _tee(environ: Environ) -> Tee | None:
     """Put a copying input in the place of a small body's; None where nothing is copied."""
-    length = environ.get("CONTENT_LENGTH")
-    stream = environ.get("wsgi.input")
-    if stream is None or not isinstance(length, str) or not length.isdecimal():
+    get = environ.get
+    length, stream = get("CONTENT_LENGTH"), get("wsgi.input")
+    if not length or stream is None or not isinstance(length, str) or not length.isdecimal():
         return None
     if len(length) > 4 and int(length[:19]) > BODY_LIMIT:
         return None
@@ -503,13 +513,6 @@ def _cut(told: tuple[Any, ...]) -> tuple[tuple[Any, ...], int]:
     call = (seen.call.output, *seen.call.changed) if seen.call is not None else ()
     size = sum(map(len, texts)) + sum(map(len, call)) + sum(len(event.properties) for event in seen.custom or ())
     return tuple(seen), size
-
-
-def _is_html(headers: Iterable[tuple[str, str]] | None) -> bool:
-    for name, value in headers or ():
-        if name == "Content-Type" or name.lower() == "content-type":
-            return value.startswith("text/html")
-    return False
 
 
 def _server_name(environ: Environ) -> str:

@@ -164,6 +164,7 @@ def test_the_start_of_a_run_is_no_run_whichever_came_first(order, shared, tmp_pa
         steps[step]()
     (tracker,) = trackers
     with tracker:
+        client.get("/_dash-layout")  # as a browser does that is to know of the callback
         call = {"output": "done.children", "inputs": [], "changedPropIds": ["job.n_clicks"]}
         client.post("/_dash-update-component", json=call)
         assert tracker.flush(10)
