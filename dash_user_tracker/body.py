@@ -29,17 +29,20 @@ class Tee:
 
     def read(self, size: Any = _UNSAID, /, *args: Any, **kwargs: Any) -> Any:
         # The usual call first: to pass any arguments on takes three times as long.
-        if size is not _UNSAID and not args and not kwargs:
-            data = self._stream.read(size)
-        else:
+        if size is _UNSAID or args or kwargs:
             data = self._stream.read(*(() if size is _UNSAID else (size, *args)), **kwargs)
-        if self._first is None and self._more is None:
+        else:
+            data = self._stream.read(size)
+        if self._first is None:
             self._first = data
         else:
             self._keep([data])
         return data
 
     def _keep(self, parts: list[Any]) -> None:
+        """Of what is not a first read."""
+        if self._first is None:
+            self._first = b""
         if self._more is None:
             self._more = []
         self._more += parts
@@ -77,5 +80,5 @@ class Tee:
         """What was read; None where it was nothing, or more than its length had announced."""
         content = self._first
         if self._more is not None:
-            content = b"".join(self._more if content is None else [content, *self._more])
+            content = b"".join([content, *self._more])
         return content if content and len(content) <= LIMIT else None

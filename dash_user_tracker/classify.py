@@ -63,15 +63,16 @@ def classify(environ: Environ, surface: Surface) -> str | None:
     """The kind of a request to the app at *surface*, None for noise and for other people's routes."""
     path = environ.get("PATH_INFO") or "/"
     method = environ.get("REQUEST_METHOD")
+    if method == "GET":
+        start = surface.start
+        if path[start : start + 1] in surface.initials and path.startswith(surface.noise):
+            return BOOT if path == surface.layout else None
+        return DOCUMENT if path[:start] == surface.prefix else None
     if method == "POST":
         if path == surface.callback:
             return CALLBACK
         return REPORT if path == surface.report else None
-    if method != "GET":
-        return None
-    if path[surface.start : surface.start + 1] in surface.initials and path.startswith(surface.noise):
-        return BOOT if path == surface.layout else None
-    return DOCUMENT if path.startswith(surface.prefix) else None
+    return None
 
 
 def classify_anywhere(environ: Environ) -> str | None:

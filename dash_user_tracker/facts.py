@@ -36,7 +36,7 @@ class DashFacts(Protocol):
         """The callback under a key of the callback map."""
 
     def has_background(self) -> bool:
-        """Some callback of the app runs in the background. Asked on the request thread, once for each page that is shown."""
+        """Some callback of the app runs in the background. Asked on the request thread, once for each shown page."""
 
     def canonical_output(self) -> str | None:
         """The callback that is sent once for each page view."""

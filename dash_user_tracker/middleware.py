@@ -180,17 +180,14 @@ class TrackerMiddleware:
             if kind is not None:
                 if kind == BOOT or not self._asked:
                     self._read_answers()
-                seen = environ[self._key] = OpenRequest()
-                seen.kind = kind
-                seen.received = time()
-                seen.started = perf_counter()
+                seen = environ[self._key] = OpenRequest(kind, time(), perf_counter())
+                if self._tees and kind == CALLBACK:
+                    seen.tee = _tee(environ)
         except Exception as error:  # noqa: BLE001 - an environ that is none is the app's business
             kind = None
             self._problem("observe", error)
         if kind is None:
             return self._app(environ, start_response)
-        if self._tees and kind == CALLBACK:
-            seen.tee = _tee(environ)
 
         def observed(status: Any = _UNSAID, headers: Any = _UNSAID, /, *rest: Any, **named: Any) -> Any:
             if headers is _UNSAID:  # named, against PEP 3333; but servers put up with their own names
@@ -272,33 +269,30 @@ class TrackerMiddleware:
             referrer = get("HTTP_REFERER") or ""
             mount = get("SCRIPT_NAME") or ""
             purpose = get("HTTP_SEC_PURPOSE") or get("HTTP_PURPOSE") or ""
-            # In characters; what no client makes long is not counted.
-            size = len(query) + len(host) + len(user_agent) + len(referrer) + len(mount) + len(purpose)
-            path, mark = "/", ""
-            html = proxied = foreign = False
-            fetch_dest = fetch_site = call = body_read = request_bytes = None
+            scheme = get("wsgi.url_scheme") or "http"
+            # Sizes are in characters; what no client makes long is not counted.
+            # In the order of `Observation`, and each kind with what it has: to set what it has not costs as much.
             if kind == DOCUMENT:
                 path = get("PATH_INFO") or "/"
-                size += len(path)
                 fetch_dest = get("HTTP_SEC_FETCH_DEST")
-                if fetch_dest:
-                    size += len(fetch_dest)
-                else:
-                    proxied = is_proxied(environ)
+                size = len(f"{path}{query}{host}{user_agent}{referrer}{mount}{purpose}{fetch_dest or ''}")
+                html = False
                 for name, value in seen.headers or ():
                     if name == "Content-Type" or name.lower() == "content-type":
-                        html = value.startswith("text/html")
+                        html = value[:9] == "text/html"
                         break
+                told: tuple[Any, ...] = (
+                    kind, seen.status, seen.endpoint, seen.user, None, html,
+                    path, mount, query, scheme, host, get("REMOTE_ADDR"), user_agent, referrer,
+                    purpose, fetch_dest, None, not fetch_dest and is_proxied(environ), False,
+                    "", seen.received, duration, sent, None,
+                    seen.error, seen.custom, None, None,
+                )  # fmt: skip
             else:
                 mark = get(MARK_ENVIRON) or ""
                 fetch_site = get("HTTP_SEC_FETCH_SITE")
-                if fetch_site:
-                    size += len(mark) + len(fetch_site)
-                else:
-                    size += len(mark)
-                    foreign = kind == REPORT and is_foreign(environ)
-                request_bytes = get("CONTENT_LENGTH")
-                call = seen.call
+                size = len(f"{mark}{query}{host}{user_agent}{referrer}{mount}{purpose}{fetch_site or ''}")
+                call, body_read = seen.call, None
                 if call is not None:
                     output, changed, _ = call
                     size += len(output)
@@ -308,19 +302,17 @@ class TrackerMiddleware:
                     body_read = seen.tee.content()
                     if body_read is not None:
                         size += len(body_read)
-            # In the order of `Observation`.
-            told = (
-                kind, seen.status, seen.endpoint, seen.user, call, html,
-                path, mount, query, get("wsgi.url_scheme", "http"), host, get("REMOTE_ADDR"), user_agent, referrer,
-                purpose, fetch_dest, fetch_site, proxied, foreign,
-                mark, seen.received, duration, sent, request_bytes,
-                seen.error, seen.custom, seen.answer, body_read,
-            )  # fmt: skip
-            # The environ holds the request: what is held in turn would keep both until the garbage is collected.
-            seen.environ = seen.headers = seen.tee = None
+                told = (
+                    kind, seen.status, seen.endpoint, seen.user, call, False,
+                    "/", mount, query, scheme, host, get("REMOTE_ADDR"), user_agent, referrer,
+                    purpose, None, fetch_site, False, kind == REPORT and not fetch_site and is_foreign(environ),
+                    mark, seen.received, duration, sent, get("CONTENT_LENGTH"),
+                    seen.error, seen.custom, seen.answer, body_read,
+                )  # fmt: skip
+            seen.environ = None  # which holds the request: both would be kept until the garbage is collected
             if size >= TEXT_LIMIT or seen.custom or seen.answer:
                 told, size = _cut(told)
-            self._delivery.put(told, size, seen.started, quiet=quiet)
+            self._delivery.put(told, size, seen.started, quiet)
         except Exception as error:  # noqa: BLE001 - nothing of ours is raised into the app
             self._problem("observe", error)
 
@@ -352,10 +344,7 @@ class TrackerMiddleware:
 
     def observe_custom(self, event: CustomEvent, environ: Environ, user: User | None) -> None:
         """Queue a custom event that was made in a request which is none of the app's pages or callbacks."""
-        seen = OpenRequest()
-        seen.kind = ROUTE
-        seen.received = event.received
-        seen.started = perf_counter()
+        seen = OpenRequest(ROUTE, event.received, perf_counter())
         seen.status = "200"
         seen.hooked = True
         seen.user = user

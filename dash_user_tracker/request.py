@@ -32,33 +32,35 @@ class User(NamedTuple):
 
 
 class OpenRequest:
-    """One tracked request while the app answers it: what cannot be read from its environ in the end.
+    """One tracked request while the app answers it: what cannot be read from its environ in the end."""
 
-    A plain class with its defaults on the class and no ``__init__``: one is made for each request, and setting all
-    attributes to their defaults costs more than the rest.
-    """
+    __slots__ = (
+        "answer", "call", "custom", "done", "endpoint", "environ", "error", "headers",
+        "hooked", "kind", "received", "sent", "started", "status", "tee", "user",
+    )  # fmt: skip
 
-    kind: str
-    received: float  # seconds since the epoch, first byte in
-    started: float  # perf_counter at the same moment
-    done: bool = False  # handed over
+    def __init__(self, kind: str, received: float, started: float) -> None:
+        self.kind = kind
+        self.received = received  # seconds since the epoch, first byte in
+        self.started = started  # perf_counter at the same moment
+        self.done = False  # handed over
 
-    # the answer
-    status: str = ""
-    headers: list[tuple[str, str]] | None = None
-    sent: int = 0  # bytes of its body
-    tee: Any = None  # what copies the body while it is read
+        # The answer.
+        self.status = ""
+        self.headers: list[tuple[str, str]] | None = None
+        self.sent = 0  # bytes of its body
+        self.tee: Any = None  # what copies the body while it is read
 
-    # from the Flask hook
-    hooked: bool = False
-    endpoint: str | None = None
-    user: User | None = None
-    call: CallbackRequest | None = None
-    answer: bytes | None = None  # of a background callback: its handle, or whether it has ended
-    environ: Environ | None = None  # the one Flask saw
+        # From the Flask hook.
+        self.hooked = False
+        self.endpoint: str | None = None
+        self.user: User | None = None
+        self.call: CallbackRequest | None = None
+        self.answer: bytes | None = None  # of a background callback: its handle, or whether it has ended
+        self.environ: Environ | None = None  # the one Flask saw
 
-    error: ErrorPlace | None = None
-    custom: list[CustomEvent] | None = None  # made by the app while it answered
+        self.error: ErrorPlace | None = None
+        self.custom: list[CustomEvent] | None = None  # made by the app while it answered
 
 
 class Observation(NamedTuple):

@@ -31,6 +31,9 @@ _LARGE = 2048
 #: Seconds between two looks at the pid.
 _PID_INTERVAL = 0.02
 
+#: No interval is short enough to lie between this and any moment.
+_LONG_AGO = float("-inf")
+
 #: Seconds that an event waits at most before it is on disk, where there is a spool.
 _SPOOL_INTERVAL = 0.05
 
@@ -94,7 +97,7 @@ class Delivery(Generic[Item]):
 
     # -- any thread ----------------------------------------------------------------------
 
-    def put(self, item: Item, size: int = 0, now: float | None = None, *, quiet: bool = False) -> bool:
+    def put(self, item: Item, size: int = 0, now: float = _LONG_AGO, quiet: bool = False) -> bool:
         """Queue *item*, which holds about *size* bytes; False where it was dropped (and counted).
 
         With *quiet* nothing is woken or started: a finaliser must not take a lock, since the thread that it
@@ -105,9 +108,9 @@ class Delivery(Generic[Item]):
         every `_PID_INTERVAL` finds out.
         """
         process = self._process
-        if now is None or not 0 <= now - process.looked < _PID_INTERVAL:
+        if not 0 <= now - process.looked < _PID_INTERVAL:
             process = self._current()
-            process.looked = now or 0.0
+            process.looked = now
             if process.thread is not None and not quiet and not self._works(process):
                 self._start(process)
         process.offered.add()
