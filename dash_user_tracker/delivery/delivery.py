@@ -31,7 +31,7 @@ _LARGE = 2048
 #: Seconds between two looks at the pid.
 _PID_INTERVAL = 0.02
 
-#: No interval is short enough to lie between this and any moment.
+#: Before any moment: a look is due.
 _LONG_AGO = float("-inf")
 
 #: Seconds that an event waits at most before it is on disk, where there is a spool.
