@@ -682,6 +682,39 @@ def test_a_worker_that_was_ended_is_replaced_and_goes_on_with_the_same_events(
     check_law(one.stats())
 
 
+def test_the_worker_rests_while_it_reads_so_that_no_request_waits_for_a_batch(
+    make: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rests: list[float] = []
+    monkeypatch.setattr(reading, "time", SimpleNamespace(monotonic=time.monotonic, sleep=rests.append))
+    repository = Batches()
+    one = make(repository, batch_size=100, interval=FOREVER)
+    for number in range(100):
+        one.put(number)
+    until(lambda: one.stats()["delivered"] == 100)
+    assert len(rests) == 4
+    assert max(rests) <= 0.001
+
+    # Somebody waits for it.
+    for number in range(100, 190):
+        one.put(number)
+    assert one.flush(20) is True
+    assert len(rests) == 4
+
+    # It is late: five batches wait when the first is done, and it rests in the last two.
+    repository.gate.clear()
+    repository.entered.clear()
+    for number in range(190, 290):
+        one.put(number)
+    assert repository.entered.wait(20)
+    assert len(rests) == 8
+    for number in range(290, 790):
+        one.put(number)
+    repository.gate.set()
+    until(lambda: one.stats()["delivered"] == 790)
+    assert len(rests) == 16
+
+
 def test_an_item_that_cannot_be_read_is_counted_and_stops_no_other(make: Any, caplog: pytest.LogCaptureFixture) -> None:
     def read(number: int) -> list[Event]:
         if number in (1, 4):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -17,6 +18,11 @@ log = logging.getLogger("dash_user_tracker")
 
 #: Seconds after which a disk that took no events is tried again.
 _DISK_RETRY = 5.0
+
+#: Items that are read at a stretch, and seconds of rest behind them. Python runs one thread at a time and changes over
+#: after 5 ms at the earliest: each request would wait that long for a worker that reads a batch.
+_TURN = 25
+_REST = 0.0005
 
 
 class Reader(Generic[Item]):
@@ -40,6 +46,7 @@ class Reader(Generic[Item]):
         """Events of the queue, at least a batch where there are so many."""
         events: list[Event] = []
         items = 0
+        worker = process.thread is threading.current_thread()
         with self._together():
             while len(events) < self._batch_size:
                 try:
@@ -52,10 +59,16 @@ class Reader(Generic[Item]):
                     item = item.item
                 items += 1
                 events += self._events(process, item)
+                if worker and items % _TURN == 0 and self._has_time(process):
+                    time.sleep(_REST)
         if events:
             return Batch(events, items, since=time.monotonic())
         process.skipped += items
         return None
+
+    def _has_time(self, process: Process[Item]) -> bool:
+        """Nobody waits for the worker."""
+        return not process.closed and process.finished >= process.wanted and len(process.queue) < 2 * self._batch_size
 
     def _events(self, process: Process[Item], item: Item) -> list[Event]:
         try:
