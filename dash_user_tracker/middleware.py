@@ -481,7 +481,7 @@ def _tee(environ: Environ) -> Tee | None:
     """Put a copying input in the place of a small body's; None where nothing is copied."""
     get = environ.get
     length, stream = get("CONTENT_LENGTH"), get("wsgi.input")
-    if not length or stream is None or not isinstance(length, str) or not length.isdecimal():
+    if stream is None or not isinstance(length, str) or not length.isdecimal():
         return None
     if len(length) > 4 and int(length[:19]) > BODY_LIMIT:
         return None
