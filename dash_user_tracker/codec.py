@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 import json
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 from .errors import DecodeError
@@ -17,6 +17,11 @@ from .shared import Shared, SharedData
 
 #: ``json.dumps`` with arguments makes an encoder for each call.
 _STRICT = json.JSONEncoder(separators=(",", ":"), default=str, allow_nan=False)
+
+#: A text as JSON.
+_quoted = json.encoder.encode_basestring_ascii
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
 
 def to_json(document: object) -> str:
@@ -46,26 +51,33 @@ def encode_event(event: Event) -> str:
     if type(data) is not SharedData or not hasattr(data, "parts"):  # without: made by somebody else
         return to_json(event.to_dict())
     texts = [part.text or _part(part) for part in data.parts]
-    if data.own:
-        texts += [f"{_key(name)}:{_value(value)}" for name, value in data.own.items()]
-    head = f'"id":{to_json(event.id)},"event":{to_json(event.event)},"timestamp":"{event.timestamp.isoformat()}"'
+    for name, value in data.own.items():
+        # As `to_json` would write it; what measures mostly are takes a tenth of its time.
+        if value is None:
+            texts.append(f"{_key(name)}null")
+        elif value.__class__ is int or (value.__class__ is float and value - value == 0):  # finite
+            texts.append(f"{_key(name)}{value!r}")
+        else:
+            texts.append(f"{_key(name)}{to_json(value)}")
+    head = f'"id":{_quoted(event.id)},"event":{_quoted(event.event)},"timestamp":"{_written(event.timestamp)}"'
     return f'{{{head},"data":{{{",".join(texts)}}}}}'
+
+
+def _written(moment: datetime) -> str:
+    """As ``isoformat`` writes a moment of UTC, in a quarter of its time: many events are of the same second."""
+    since = moment - _EPOCH
+    seconds, micros = since.days * 86_400 + since.seconds, since.microseconds
+    return f"{_second(seconds)}.{micros:06d}+00:00" if micros else f"{_second(seconds)}+00:00"
+
+
+@functools.lru_cache(16)
+def _second(seconds: int) -> str:
+    return (_EPOCH + timedelta(seconds=seconds)).isoformat()[:-6]
 
 
 @functools.lru_cache(64)
 def _key(name: str) -> str:
-    return to_json(name)
-
-
-def _value(value: object) -> str:
-    """As `to_json`; what measures mostly are takes a tenth of its time."""
-    if value is None:
-        return "null"
-    if value.__class__ is int:
-        return repr(value)
-    if value.__class__ is float and value - value == 0:  # finite
-        return repr(value)
-    return to_json(value)
+    return f"{_quoted(name)}:"
 
 
 def _part(part: Shared) -> str:

@@ -42,16 +42,13 @@ from .runs import (
     started,
 )
 from .shared import Shared, SharedData
-from .verdicts import Verdicts, said_by
+from .verdicts import Verdict, Verdicts, said_by
 
 #: The values of an `Observation`, or an event made outside of any request.
 Item = Union["tuple[Any, ...]", CustomEvent]
 
 #: Clients whose last page a bare middleware remembers, and ids of what was told.
 LEDGER_SIZE = 10_000
-
-#: Ids whose random bits are drawn together: most batches are small.
-_IDS_AT_ONCE = 20
 
 #: How a page came to be shown, as a part of event data.
 _NAVIGATIONS = {navigation: Shared({"navigation": navigation}) for navigation in (LOAD, INTERNAL)}
@@ -98,21 +95,21 @@ class Counting:
         """The events that *item* amounts to, in the order they happened."""
         if self._ids is not None:
             return self._read(item)
-        with self.batch():
-            return self._read(item)
+        with self.batch() as read:
+            return read(item)
 
     @contextmanager
-    def batch(self) -> Iterator[None]:
-        """While several items are read: the app is asked for its state once, and ids' random bits are drawn together.
+    def batch(self) -> Iterator[Callable[[Item], list[Event]]]:
+        """What reads several items in a row: the app is asked for its state once, and ids' random bits are drawn once.
 
         Each batch begins with bits of its own, so a process forked in the middle of one does not make the same ids.
         """
         before = self._ids  # the owner's ignore_route, which is asked meanwhile, may track an event
         if self._dash is not None:
             self._state = self._dash.state()
-        self._ids = new_ids(_IDS_AT_ONCE)
+        self._ids = new_ids()
         try:
-            yield
+            yield self._read
         finally:
             self._ids = before
 
@@ -120,24 +117,36 @@ class Counting:
         if isinstance(item, CustomEvent):
             return [self._outside(item)]
         self._why = ""
-        mark = None if self._dash is None else mark_of(item[MARK])
+        text = item[MARK]
+        mark = mark_of(text) if text and self._dash is not None else None
         said = said_by(item, mark, self._state) if self._may_repeat else None
         verdict = self._verdicts.get(said) if said is not None else None
         received = item[RECEIVED]
         if verdict is None:
             seen = observation_of(item)
-            kind, status = seen.kind, seen.status_code
             path, events = self._judge(seen, mark)
             if said is not None:
                 self._verdicts.keep(said, seen, path, self._why, events)
+            counted = [event.event for event in events]
+            self.journal.add(received, seen.kind, path, seen.status_code, counted, self._why)
         else:
-            kind, path, status, self._why = item[0], verdict.page, verdict.status, verdict.why
-            events = [
-                self._event(name, received, parts, _measures_of(item, mark) if name == CALLBACK_EVENT else {})
-                for name, parts in verdict.events
-            ]
-        self.journal.add(received, kind, path, status, [event.event for event in events], self._why)
-        return events + self._abandoned(received)
+            events = self._again(verdict, item, mark)
+            self.journal.add(received, item[0], verdict.page, verdict.status, verdict.counted, verdict.why)
+        return events + self._abandoned(received) if self._runs.open else events
+
+    def _again(self, verdict: Verdict, item: tuple[Any, ...], mark: Mark | None) -> list[Event]:
+        """The events of a request that said the same as one before; most do, so few steps and fewer calls."""
+        assert self._ids is not None
+        ids = self._ids
+        _, duration, sent, request_bytes = item[RECEIVED:RARE]
+        moment = datetime.fromtimestamp(item[RECEIVED], timezone.utc)
+        events = []
+        for name, parts in verdict.events:
+            own: dict[str, Any] = {}
+            if name == CALLBACK_EVENT:
+                own = _measures(mark.action if mark is not None else None, duration, None, _count(request_bytes), sent)
+            events.append(Event(next(ids), name, moment, SharedData.of(parts, own)))
+        return events
 
     def _judge(self, seen: Observation, mark: Mark | None) -> tuple[str, list[Event]]:
         """The page of a request, and the events that it amounts to."""
@@ -473,12 +482,6 @@ def _is_new(known: OrderedDict[str, None], event_id: str) -> bool:
     return True
 
 
-def _measures_of(item: tuple[Any, ...], mark: Mark | None) -> dict[str, Any]:
-    """Of a run that did not fail."""
-    _, duration, sent, request_bytes = item[RECEIVED:RARE]
-    return _measures(mark.action if mark is not None else None, duration, None, _count(request_bytes), sent)
-
-
 def _measures(
     action: int | None,
     duration: float | None,
@@ -517,6 +520,7 @@ def _moment(seconds: float) -> datetime:
     return datetime.fromtimestamp(seconds, timezone.utc)
 
 
+@functools.lru_cache(256)
 def _count(text: str | None) -> int | None:
     return int(text) if text and text.isdecimal() and len(text) < 19 else None
 

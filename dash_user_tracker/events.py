@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import time
 from collections.abc import Iterator, Mapping
@@ -38,21 +39,20 @@ def new_id() -> str:
 
     Ids that follow one another lie close together in the index of a database (RFC 9562, 5.7 and 6.2).
     """
-    return next(new_ids(1))
+    return next(new_ids())
 
 
-def new_ids(at_once: int) -> Iterator[str]:
-    """Ids as `new_id` makes them, without an end; the random bits of some are drawn *at_once*.
+def new_ids() -> Iterator[str]:
+    """Ids as `new_id` makes them, without an end: of one moment, the random bits of the first counted up by the others.
 
     For one thread. After a fork one side of it has to throw the iterator away, or both would make the same ids.
     """
-    while True:
-        moment = f"{time.time_ns() // 1_000_000 & _48_BITS:012x}"
-        head = f"{moment[:8]}-{moment[8:]}-7"
-        digits = os.urandom(10 * at_once).hex()
-        for at in range(0, len(digits), 20):
-            variant = _VARIANT[digits[at + 3]]
-            yield f"{head}{digits[at : at + 3]}-{variant}{digits[at + 4 : at + 7]}-{digits[at + 7 : at + 19]}"
+    moment = f"{time.time_ns() // 1_000_000 & _48_BITS:012x}"
+    digits = os.urandom(10).hex()
+    head = f"{moment[:8]}-{moment[8:]}-7{digits[:3]}-{_VARIANT[digits[3]]}{digits[4:7]}"
+    first = int(digits[7:19], 16) >> 1  # a bit less than there is room for, so that it does not overflow
+    for number in itertools.count(first):
+        yield f"{head}-{number:012x}"
 
 
 _48_BITS = (1 << 48) - 1

@@ -87,8 +87,8 @@ class Journal:
         self._rows: deque[tuple[float, str, str, int, Sequence[str], str]] = deque(maxlen=REMEMBERED)
 
     def add(self, received: float, kind: str, page: str, status: int, counted: Sequence[str], why: str) -> None:
-        # Put into words only when somebody reads it.
-        self._rows.append((received, kind, page[:_LONGEST], status, counted, why[:_LONGEST]))
+        # Put into words, and cut, only when somebody reads it.
+        self._rows.append((received, kind, page, status, counted, why))
 
     def read(self) -> Explanation:
         while True:
@@ -106,4 +106,4 @@ def _explained(received: float, kind: str, page: str, status: int, counted: Sequ
 
 
 def _printable(text: str) -> str:
-    return "".join(character if character.isprintable() else "\ufffd" for character in text)
+    return "".join(character if character.isprintable() else "\ufffd" for character in text[:_LONGEST])

@@ -112,38 +112,39 @@ class OpenRuns:
     """The runs that this process saw begin and not end yet. Not thread-safe: the worker's."""
 
     def __init__(self) -> None:
-        self._runs: OrderedDict[tuple[str, str], Run] = OrderedDict()  # by run id and job, the longest silent first
+        #: By run id and job, the longest silent first.
+        self.open: OrderedDict[tuple[str, str], Run] = OrderedDict()
 
     def begin(self, run_id: str, job: str, run: Run) -> None:
-        self._runs[run_id, job] = run
-        if len(self._runs) > MOST:
-            self._runs.popitem(last=False)
+        self.open[run_id, job] = run
+        if len(self.open) > MOST:
+            self.open.popitem(last=False)
 
     def hear(self, run_id: str, job: str, now: float) -> None:
         """The browser asked for the run."""
-        run = self._runs.get((run_id, job))
+        run = self.open.get((run_id, job))
         if run is not None:
             run.heard = now
-            self._runs.move_to_end((run_id, job))
+            self.open.move_to_end((run_id, job))
 
     def end(self, run_id: str, job: str) -> Run | None:
         """The run, taken out; None where it began in another process."""
-        return self._runs.pop((run_id, job), None)
+        return self.open.pop((run_id, job), None)
 
     def cancel(self, jobs: list[str]) -> None:
         """Somebody asked for the end of *jobs*; the next poll tells that it has come."""
-        for (_, job), run in self._runs.items():
+        for (_, job), run in self.open.items():
             if job in jobs:
                 run.cancelled = True
 
     def abandoned(self, now: float) -> list[tuple[str, Run]]:
         """Those that the browser has not asked for in `PATIENCE` seconds, taken out, with their ids."""
         found = []
-        while self._runs:
-            key, run = next(iter(self._runs.items()))
+        while self.open:
+            key, run = next(iter(self.open.items()))
             if now - run.heard < PATIENCE:
                 break
-            del self._runs[key]
+            del self.open[key]
             # One that was never asked for here is another worker's to tell.
             if run.heard > run.begun:
                 found.append((key[0], run))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 
@@ -15,6 +15,14 @@ class Shared:
         self.data = data
         #: Its JSON without the braces, once `codec` has written it.
         self.text: str | None = None
+
+    @classmethod
+    def of(cls, parts: Iterable[Shared]) -> Shared:
+        """All that *parts* hold, as one."""
+        data: dict[str, Any] = {}
+        for part in parts:
+            data.update(part.data)
+        return cls(data)
 
 
 class SharedData(dict[str, Any]):
@@ -35,9 +43,11 @@ class SharedData(dict[str, Any]):
     @classmethod
     def of(cls, parts: tuple[Shared, ...], own: Mapping[str, Any]) -> SharedData:
         self = cls(parts[0].data)  # copied at once, where an __init__ would be a call more for each event
-        for part in parts[1:]:
-            self.update(part.data)
-        self.update(own)
+        if len(parts) > 1:
+            for part in parts[1:]:
+                self.update(part.data)
+        if own:
+            self.update(own)
         self.parts = parts
         self.own = own
         return self

@@ -26,7 +26,8 @@ class Verdict:
     page: str
     status: int
     why: str
-    events: tuple[tuple[str, tuple[Shared, ...]], ...]  # names, and the parts of the data that are not its measures
+    events: tuple[tuple[str, tuple[Shared, ...]], ...]  # names, and the part of the data that is not its measures
+    counted: tuple[str, ...]  # the names
 
 
 class Verdicts:
@@ -55,9 +56,10 @@ class Verdicts:
             return
         if len(self._kept) >= MOST:
             self._kept.clear()
-        told = tuple((event.event, event.data.parts) for event in events if isinstance(event.data, SharedData))
+        told = [(event.event, (Shared.of(event.data.parts),)) for event in events if isinstance(event.data, SharedData)]
+        verdict = Verdict(page, seen.status_code, why, tuple(told), tuple([name for name, _ in told]))
         try:
-            self._kept[said] = Verdict(page, seen.status_code, why, told)
+            self._kept[said] = verdict
         except TypeError:
             return
 

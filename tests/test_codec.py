@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import itertools
 import json
 import math
 import pickle
@@ -19,7 +20,7 @@ from hypothesis import strategies as st
 from dash_user_tracker import events
 from dash_user_tracker.codec import decode_event, encode_event, event_from_dict, parse_timestamp, to_json
 from dash_user_tracker.errors import DecodeError
-from dash_user_tracker.events import PAGE_KEYS, PAGE_VIEW, Event, new_id
+from dash_user_tracker.events import PAGE_KEYS, PAGE_VIEW, Event, new_id, new_ids
 from dash_user_tracker.shared import Shared, SharedData
 
 _JSON = st.recursive(
@@ -59,6 +60,15 @@ def test_ids_are_uuids_that_follow_the_clock_and_differ_within_a_millisecond(mon
     assert {(one.version, one.variant) for one in parsed} == {(7, uuid.RFC_4122)}
     assert [one.int >> 80 for one in parsed] == [moment & ((1 << 48) - 1) for moment in moments]
     assert len(set(ids)) == len(ids)
+
+
+def test_ids_of_a_batch_are_uuids_that_ascend_and_share_nothing_with_another_batch() -> None:
+    batches = [list(itertools.islice(new_ids(), 1000)) for _ in range(2)]
+    for batch in batches:
+        parsed = [uuid.UUID(one) for one in batch]
+        assert [str(one) for one in parsed] == batch == sorted(batch)
+        assert {(one.version, one.variant) for one in parsed} == {(7, uuid.RFC_4122)}
+    assert len({one for batch in batches for one in batch}) == 2000
 
 
 @given(_EVENTS)

@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, Generic
+from typing import Generic
 
 from ..codec import encode_event
 from ..events import Event
@@ -29,12 +29,13 @@ class Reader(Generic[Item]):
     """Turns queued items into events.
 
     *read* is never called by two threads of a process at once. Where it has a ``batch()``, that is a context which
-    each call is in, several together: what they have in common is prepared there.
+    gives the function that is called in its place, for several items together: what they have in common is prepared
+    there.
     """
 
     def __init__(self, read: Callable[[Item], list[Event]], batch_size: int) -> None:
-        self._read = read
-        self._together: Callable[[], AbstractContextManager[Any]] = getattr(read, "batch", nullcontext)
+        self._together: Callable[[], AbstractContextManager[Callable[[Item], list[Event]]]]
+        self._together = getattr(read, "batch", None) or (lambda: nullcontext(read))
         self._batch_size = batch_size
 
     def batch(self, process: Process[Item]) -> Batch | None:
@@ -47,7 +48,7 @@ class Reader(Generic[Item]):
         events: list[Event] = []
         items = 0
         worker = process.thread is threading.current_thread()
-        with self._together():
+        with self._together() as read:
             while len(events) < self._batch_size:
                 try:
                     item = process.queue.popleft()
@@ -58,7 +59,7 @@ class Reader(Generic[Item]):
                         process.kilobytes.popleft()
                     item = item.item
                 items += 1
-                events += self._events(process, item)
+                events += self._events(process, read, item)
                 if worker and items % _TURN == 0 and self._has_time(process):
                     time.sleep(_REST)
         if events:
@@ -70,9 +71,9 @@ class Reader(Generic[Item]):
         """Nobody waits for the worker."""
         return not process.closed and process.finished >= process.wanted and len(process.queue) < 2 * self._batch_size
 
-    def _events(self, process: Process[Item], item: Item) -> list[Event]:
+    def _events(self, process: Process[Item], read: Callable[[Item], list[Event]], item: Item) -> list[Event]:
         try:
-            found = self._read(item)
+            found = read(item)
         except Exception:
             # A fault of ours must not stop those that follow.
             log.exception("a request could not be read and is not counted")
@@ -104,8 +105,8 @@ class Reader(Generic[Item]):
         with process.reading:
             if process.held or time.monotonic() < process.spool_after:
                 return False
-            with self._together():
-                events = self._events(process, item)
+            with self._together() as read:
+                events = self._events(process, read, item)
             if events:
                 self._write(process, Batch(events, 1, since=time.monotonic()))
             else:
