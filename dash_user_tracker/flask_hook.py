@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import flask
@@ -17,7 +17,7 @@ import flask
 from .classify import CALLBACK, DOCUMENT
 from .identity import user_of, user_of_session
 from .navigation import callback_request
-from .request import Environ, ErrorPlace, OpenRequest, User
+from .request import Environ, ErrorPlace, User
 
 Ask = Callable[[Environ], Any]
 Problem = Callable[[str, Exception], None]
@@ -37,14 +37,29 @@ def install(server: flask.Flask, key: str, ask: Ask | None, problem: Problem) ->
     """
 
     def hook(error: BaseException | None = None) -> None:
-        # The object behind the proxy: each look through one costs a microsecond.
+        # The objects behind the proxies: each look through one costs a microsecond.
         request: flask.Request = flask.request._get_current_object()  # type: ignore[attr-defined]
-        seen = request.environ.get(key)
+        environ = request.environ
+        seen = environ.get(key)
         if seen is None or seen.hooked or seen.done:  # done: a test client's kept context, torn down once more
             return
         try:
-            _fill(seen, request, error)
-            seen.user = _user(ask, server, request.environ, problem)
+            seen.hooked = True
+            seen.endpoint = request.endpoint or ""
+            seen.environ = environ
+            if seen.kind == CALLBACK:
+                # Only what Flask has parsed for the app: parsing here could read a body that the app left alone.
+                cached = getattr(request, "_cached_json", None)
+                if cached is not None and cached[0] is not ...:
+                    seen.call = callback_request(cached[0])
+            if error is not None and seen.kind != DOCUMENT:
+                seen.error = ErrorPlace.of(error)
+            if ask is None:
+                session = flask.session._get_current_object()  # type: ignore[attr-defined]
+                if session or hasattr(server, "login_manager"):  # neither in most apps
+                    seen.user = _user_here(session, server)
+            else:
+                seen.user = _user_told(ask, environ, problem)
         except Exception as fault:  # noqa: BLE001 - an exception in a teardown function would reach the app
             problem("hook", fault)
 
@@ -80,19 +95,6 @@ def _connect(signal: Any, receiver: Callable[..., Any], server: flask.Flask, pro
         signal.connect(receiver, server, weak=False)
     except RuntimeError as error:  # Flask 2.2 without blinker
         problem("hook", error)
-
-
-def _fill(seen: OpenRequest, request: flask.Request, error: BaseException | None) -> None:
-    seen.hooked = True
-    seen.endpoint = request.endpoint or ""
-    seen.environ = request.environ
-    if seen.kind == CALLBACK:
-        # Only what Flask has parsed for the app: parsing here could read a body that the app left alone.
-        cached = getattr(request, "_cached_json", None)
-        if cached is not None and cached[0] is not ...:
-            seen.call = callback_request(cached[0])
-    if error is not None and seen.kind != DOCUMENT:
-        seen.error = ErrorPlace.of(error)
 
 
 def _background_answer(response: flask.Response, poll: bool) -> bytes | None:
@@ -133,17 +135,23 @@ def _decoded(content: bytes, encoding: str) -> bytes:
 
 def current_user(ask: Ask | None, problem: Problem) -> User | None:
     """The user of the request that Flask is answering."""
-    return _user(ask, flask.current_app, flask.request.environ, problem)
+    if ask is not None:
+        return _user_told(ask, flask.request.environ, problem)
+    return _user_here(flask.session._get_current_object(), flask.current_app)  # type: ignore[attr-defined]
 
 
-def _user(ask: Ask | None, server: flask.Flask, environ: Environ, problem: Problem) -> User | None:
-    if ask is None:
-        found = user_of_session(flask.session._get_current_object())  # type: ignore[attr-defined]
-        if found is not None or not hasattr(server, "login_manager"):
-            return found
-        # Flask-Login's user of this request alone: by a token, a header, a cookie that remembers. Only if the app has
-        # asked for it: to load it here could take the database.
-        return user_of(flask.g.get("_login_user"))
+def _user_here(session: Mapping[str, Any], server: flask.Flask) -> User | None:
+    """The user of the *session* of the request that *server* is answering, else Flask-Login's."""
+    found = user_of_session(session)
+    if found is not None or not hasattr(server, "login_manager"):
+        return found
+    # Flask-Login's user of this request alone: by a token, a header, a cookie that remembers. Only if the app has
+    # asked for it: to load it here could take the database.
+    return user_of(flask.g.get("_login_user"))
+
+
+def _user_told(ask: Ask, environ: Environ, problem: Problem) -> User | None:
+    """The user whom the owner's provider names."""
     try:
         return user_of(ask(environ))
     except Exception as error:  # noqa: BLE001 - the owner's code

@@ -22,6 +22,9 @@ _POLL = re.compile(r"(?:^|&)(?:cacheKey|job)=")
 #: Inputs of a callback that are looked at for an address.
 _MOST_INPUTS = 50
 
+#: Makes a named tuple of values in their order, without a call of its `__new__`.
+_new = tuple.__new__
+
 # What a location's callback inputs are called (dcc.Location).
 _ADDRESSES = ("pathname", "href")
 _ADDRESS_PROPERTIES = (".pathname", ".href")
@@ -50,17 +53,21 @@ def callback_request(body: object) -> CallbackRequest | None:
     output = body.get("output")
     if not isinstance(output, str):
         return None
-    # Lists and few calls, here and below: this runs on the request thread, cold, where a call costs more than its work.
     raw = body.get("changedPropIds")
-    changed = tuple([_kept(item) for item in raw[:5] if isinstance(item, str)]) if isinstance(raw, list) else ()
+    changed = tuple(raw[:5]) if isinstance(raw, list) else ()
+    # Few calls, here and below: this runs on the request thread, cold, where a call costs more than its work.
+    for text in (output, *changed):
+        if not isinstance(text, str) or len(text) > TEXT_LIMIT or not text.isascii():
+            output, changed = _kept(output), tuple([_kept(item) for item in changed if isinstance(item, str)])
+            break
+    pathname = None
     inputs = body.get("inputs")
-    addresses = None
     if isinstance(inputs, list):
         for item in inputs if len(inputs) <= _MOST_INPUTS else inputs[:_MOST_INPUTS]:
             if not isinstance(item, dict) or item.get("property") in _ADDRESSES:
-                addresses = _addresses(inputs[:_MOST_INPUTS])
+                pathname = _pathname(inputs[:_MOST_INPUTS], changed)
                 break
-    return CallbackRequest(_kept(output), changed, _pathname(addresses, changed) if addresses else None)
+    return _new(CallbackRequest, (output, changed, pathname))
 
 
 def _kept(text: str) -> str:
@@ -68,33 +75,26 @@ def _kept(text: str) -> str:
     return text if text.isascii() else sound_text(text)
 
 
-def _pathname(addresses: list[dict[str, Any]], changed: tuple[str, ...]) -> str | None:
+def _pathname(inputs: list[object], changed: tuple[str, ...]) -> str | None:
     """The address a location input holds: the changed one's, else the first."""
     found = None
-    for item in addresses:
-        name, value = item["property"], item.get("value")
-        if not isinstance(value, str):
-            continue
-        if name == "href":
-            try:
-                value = urlsplit(value).path or "/"
-            except ValueError:
-                continue
-        if not value.startswith("/"):
-            continue
-        if _kept(f"{text_of(item.get('id'))}.{name}") in changed:
-            return _kept(value)
-        found = found or _kept(value)
-    return found
-
-
-def _addresses(inputs: list[object]) -> list[dict[str, Any]]:
-    """Those of the inputs that are a location's; a wildcard (ALL) input is a list of inputs."""
-    found = []
     for item in inputs:
-        for inner in item[:_MOST_INPUTS] if isinstance(item, list) else (item,):
-            if isinstance(inner, dict) and inner.get("property") in _ADDRESSES:
-                found.append(inner)
+        for inner in item[:_MOST_INPUTS] if isinstance(item, list) else (item,):  # a wildcard (ALL) input is a list
+            if not isinstance(inner, dict):
+                continue
+            name, value = inner.get("property"), inner.get("value")
+            if name not in _ADDRESSES or not isinstance(value, str):
+                continue
+            if name == "href":
+                try:
+                    value = urlsplit(value).path or "/"
+                except ValueError:
+                    continue
+            if not value.startswith("/"):
+                continue
+            if _kept(f"{text_of(inner.get('id'))}.{name}") in changed:
+                return _kept(value)
+            found = found or _kept(value)
     return found
 
 

@@ -687,6 +687,7 @@ def test_the_worker_rests_while_it_reads_so_that_no_request_waits_for_a_batch(
 ) -> None:
     rests: list[float] = []
     monkeypatch.setattr(reading, "time", SimpleNamespace(monotonic=time.monotonic, sleep=rests.append))
+    monkeypatch.setattr(reading, "_TURN", 25)
     repository = Batches()
     one = make(repository, batch_size=100, interval=FOREVER)
     for number in range(100):

@@ -21,7 +21,7 @@ _DISK_RETRY = 5.0
 
 #: Items that are read at a stretch, and seconds of rest behind them. Python runs one thread at a time and changes over
 #: after 5 ms at the earliest: each request would wait that long for a worker that reads a batch.
-_TURN = 25
+_TURN = 40
 _REST = 0.0005
 
 
