@@ -124,38 +124,43 @@ class Counting:
         received = item[RECEIVED]
         if verdict is None:
             seen = observation_of(item)
-            path, events = self._judge(seen, mark)
+            page, events = self._judge(seen, mark)
             if said is not None:
-                self._verdicts.keep(said, seen, path, self._why, events)
+                self._verdicts.keep(said, seen, page, self._why, events)
             counted = [event.event for event in events]
-            self.journal.add(received, seen.kind, path, seen.status_code, counted, self._why)
+            self.journal.add(received, seen.kind, page.path, seen.status_code, counted, self._why)
         else:
             events = self._again(verdict, item, mark)
-            self.journal.add(received, item[0], verdict.page, verdict.status, verdict.counted, verdict.why)
+            self.journal.add(received, item[0], verdict.page.path, verdict.status, verdict.names, verdict.why)
         return events + self._abandoned(received) if self._runs.open else events
 
     def _again(self, verdict: Verdict, item: tuple[Any, ...], mark: Mark | None) -> list[Event]:
         """The events of a request that said the same as one before; most do, so few steps and fewer calls."""
         assert self._ids is not None
         ids = self._ids
+        if mark is not None and mark.page_load != verdict.page.load and verdict.names and item[0] == CALLBACK:
+            page = attrs.evolve(verdict.page, load=mark.page_load)
+            shared = self._page_data.of(verdict.seen, page, self._state)
+            assert shared is not None  # as it was: the load does not decide that
+            verdict.take(page, shared)
         _, duration, sent, request_bytes = item[RECEIVED:RARE]
         moment = datetime.fromtimestamp(item[RECEIVED], timezone.utc)
         events = []
-        for name, parts in verdict.events:
+        for name, parts in zip(verdict.names, verdict.parts):
             own: dict[str, Any] = {}
             if name == CALLBACK_EVENT:
                 own = _measures(mark.action if mark is not None else None, duration, None, _count(request_bytes), sent)
             events.append(Event(next(ids), name, moment, SharedData.of(parts, own)))
         return events
 
-    def _judge(self, seen: Observation, mark: Mark | None) -> tuple[str, list[Event]]:
+    def _judge(self, seen: Observation, mark: Mark | None) -> tuple[Page, list[Event]]:
         """The page of a request, and the events that it amounts to."""
         call = (seen.call or _parsed(seen.body)) if seen.kind == CALLBACK else None
         page = self._document_page(seen) if seen.kind == DOCUMENT else self._page_of(seen, call, mark)
         events = self._request(seen, call, page, mark)
         if seen.custom:
             events = events + self._custom(seen, page)
-        return page.path, events
+        return page, events
 
     def _request(self, seen: Observation, call: CallbackRequest | None, page: Page, mark: Mark | None) -> list[Event]:
         if seen.kind == DOCUMENT:

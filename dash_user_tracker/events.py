@@ -35,7 +35,7 @@ ANONYMOUS = "anonymous"
 
 
 def new_id() -> str:
-    """A UUID of this moment (version 7) as text: milliseconds, then 74 random bits.
+    """A UUID of this moment (version 7) as text: milliseconds, then 73 random bits.
 
     Ids that follow one another lie close together in the index of a database (RFC 9562, 5.7 and 6.2).
     """

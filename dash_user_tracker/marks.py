@@ -7,6 +7,7 @@ the user is.
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 import uuid
@@ -64,6 +65,7 @@ class Mark:
         return str(uuid.uuid5(_VIEWS, f"{self.page_load}/{view.number}/{view.address}"))
 
 
+@functools.lru_cache(128)
 def mark_of(text: str | None) -> Mark | None:
     """The page script's header read, None where there is none or it is not its writing.
 

@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 
 class Shared:
     """Keys and values, at least one, that the data of many events has. Never changed once it is made."""
 
-    __slots__ = ("data", "text")
+    __slots__ = ("data", "parts", "text")
 
-    def __init__(self, data: dict[str, Any]) -> None:
+    def __init__(self, data: dict[str, Any], parts: tuple[Shared, ...] = ()) -> None:
         self.data = data
+        self.parts = parts  # that it is made of, if it is
         #: Its JSON without the braces, once `codec` has written it.
         self.text: str | None = None
 
     @classmethod
-    def of(cls, parts: Iterable[Shared]) -> Shared:
+    def of(cls, *parts: Shared) -> Shared:
         """All that *parts* hold, as one."""
         data: dict[str, Any] = {}
         for part in parts:
             data.update(part.data)
-        return cls(data)
+        return cls(data, parts)
 
 
 class SharedData(dict[str, Any]):

@@ -10,6 +10,7 @@ import attrs
 from .classify import CALLBACK, DOCUMENT
 from .events import Event
 from .marks import Mark
+from .page_data import Page
 from .request import NOTHING_RARE, RARE, RECEIVED, SAID, Observation
 from .shared import Shared, SharedData
 
@@ -19,15 +20,22 @@ MOST = 256
 _DAY = 86_400  # seconds; a visitor is another one the next day
 
 
-@attrs.frozen
+@attrs.define(eq=False)
 class Verdict:
-    """What a request counts as, whenever it comes and however long it takes."""
+    """What a request counts as, whenever it comes, however long it takes and whichever load of its page sent it."""
 
-    page: str
+    seen: Observation  # the first that said so
+    page: Page  # of the request that was read last
     status: int
     why: str
-    events: tuple[tuple[str, tuple[Shared, ...]], ...]  # names, and the part of the data that is not its measures
-    counted: tuple[str, ...]  # the names
+    names: tuple[str, ...]  # of its events
+    rests: tuple[tuple[Shared, ...], ...]  # of each, the parts of the data that neither the page nor its measures are
+    parts: list[tuple[Shared]] = attrs.field(factory=list)  # of each, all but the measures, as one
+
+    def take(self, page: Page, data: Shared) -> None:
+        """From now on it is about *page*, whose events have *data* in common."""
+        self.page = page
+        self.parts = [(Shared.of(data, *rest),) for rest in self.rests]
 
 
 class Verdicts:
@@ -46,7 +54,7 @@ class Verdicts:
         except TypeError:  # an odd server's environ may hold anything
             return None
 
-    def keep(self, said: Hashable, seen: Observation, page: str, why: str, events: Sequence[Event]) -> None:
+    def keep(self, said: Hashable, seen: Observation, page: Page, why: str, events: Sequence[Event]) -> None:
         """Remember what a request, of which *said* is all that its verdict depends on, counted as."""
         if seen.kind == CALLBACK:
             # How a background run goes on depends on what was told before.
@@ -56,8 +64,11 @@ class Verdicts:
             return
         if len(self._kept) >= MOST:
             self._kept.clear()
-        told = [(event.event, (Shared.of(event.data.parts),)) for event in events if isinstance(event.data, SharedData)]
-        verdict = Verdict(page, seen.status_code, why, tuple(told), tuple([name for name, _ in told]))
+        parts = [event.data.parts for event in events if isinstance(event.data, SharedData)]
+        names, rests = tuple([event.event for event in events]), tuple([one[1:] for one in parts])
+        verdict = Verdict(seen, page, seen.status_code, why, names, rests)
+        if parts:
+            verdict.take(page, parts[0][0])
         try:
             self._kept[said] = verdict
         except TypeError:
@@ -65,11 +76,11 @@ class Verdicts:
 
 
 def said_by(values: tuple[Any, ...], mark: Mark | None, state: Hashable) -> Hashable:
-    """All that the verdict on an `Observation` of *values* depends on, the app's *state* among it.
+    """All that the verdict on an `Observation` of *values* depends on, the app's *state* among it; but for the load.
 
     None where more than that decides: an error, an event of the app's own, what was told before.
     """
     if values[RARE:] != NOTHING_RARE or (mark is not None and mark.views):
         return None
-    script = None if mark is None else (mark.page_load, mark.address, mark.action == 0, mark.fresh)
+    script = None if mark is None else (mark.address, mark.action == 0, mark.fresh)
     return values[:SAID], script, values[RECEIVED] // _DAY, state

@@ -92,9 +92,12 @@ def test_data_with_shared_parts_is_data_like_any_other(
         plain.update(distinct[-1])
     shared = SharedData.of(tuple(map(Shared, distinct[:-1])), distinct[-1])
     assert dict(shared) == plain or _has_nan(plain)
+    joined = SharedData.of((Shared.of(*map(Shared, distinct[:-1])),), distinct[-1])
+    assert dict(joined) == plain or _has_nan(plain)
     alike = attrs.evolve(event, data=plain)
     for _ in range(2):  # the second time from the texts that are kept
         assert encode_event(attrs.evolve(event, data=shared)) == encode_event(alike)
+        assert encode_event(attrs.evolve(event, data=joined)) == encode_event(alike)
     assert encode_event(attrs.evolve(event, data=copy.deepcopy(shared))) == encode_event(alike)
     assert encode_event(attrs.evolve(event, data=pickle.loads(pickle.dumps(shared)))) == encode_event(alike)
 
