@@ -21,7 +21,7 @@ from .routes import IgnoredRoutes
 from .shared import Shared
 
 #: Pages, with a person and a day each, whose data is kept. What a person does on a page mostly comes in a row.
-KEPT = 128
+KEPT = 512
 
 _DAY = 86_400  # seconds
 

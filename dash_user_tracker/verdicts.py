@@ -14,8 +14,10 @@ from .page_data import Page
 from .request import NOTHING_RARE, RARE, RECEIVED, SAID, Observation
 from .shared import Shared, SharedData
 
-#: Verdicts that are kept.
-MOST = 256
+#: Verdicts that are kept: of some hundred people who use the app at a time. Each takes 5 KB.
+MOST = 1024
+#: Characters of a request's texts from which it is not: hardly any browser sends so many.
+_LONGEST = 2048
 
 _DAY = 86_400  # seconds; a visitor is another one the next day
 
@@ -61,6 +63,8 @@ class Verdicts:
             if seen.call is None or "cacheKey=" in seen.query or "cancelJob=" in seen.query:
                 return
         elif seen.kind != DOCUMENT:
+            return
+        if sum([len(value) for value in seen if isinstance(value, str)]) > _LONGEST:
             return
         if len(self._kept) >= MOST:
             self._kept.clear()

@@ -1103,6 +1103,13 @@ def test_so_many_verdicts_are_kept_and_no_more() -> None:
     assert 0 < len(count._verdicts) <= MOST
 
 
+def test_what_a_client_made_long_counts_and_is_not_remembered() -> None:
+    count = counting()
+    for _ in range(2):
+        assert short(count(robot("/", query="q" * 3000))) == VIEW
+    assert len(count._verdicts) == 0
+
+
 def test_ignore_route_is_asked_for_each_event() -> None:
     asked: list[str] = []
 
