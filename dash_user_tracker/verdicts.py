@@ -31,13 +31,13 @@ class Verdict:
     status: int
     why: str
     names: tuple[str, ...]  # of its events
-    rests: tuple[tuple[Shared, ...], ...]  # of each, the parts of the data that neither the page nor its measures are
+    others: tuple[tuple[Shared, ...], ...]  # of each, the parts of the data beside the page and the measures
     parts: list[tuple[Shared]] = attrs.field(factory=list)  # of each, all but the measures, as one
 
     def take(self, page: Page, data: Shared) -> None:
         """From now on it is about *page*, whose events have *data* in common."""
         self.page = page
-        self.parts = [(Shared.of(data, *rest),) for rest in self.rests]
+        self.parts = [(Shared.of(data, *other),) for other in self.others]
 
 
 class Verdicts:
@@ -69,8 +69,8 @@ class Verdicts:
         if len(self._kept) >= MOST:
             self._kept.clear()
         parts = [event.data.parts for event in events if isinstance(event.data, SharedData)]
-        names, rests = tuple([event.event for event in events]), tuple([one[1:] for one in parts])
-        verdict = Verdict(seen, page, seen.status_code, why, names, rests)
+        names, others = tuple([event.event for event in events]), tuple([one[1:] for one in parts])
+        verdict = Verdict(seen, page, seen.status_code, why, names, others)
         if parts:
             verdict.take(page, parts[0][0])
         try:
