@@ -144,7 +144,7 @@ class Counting:
             assert shared is not None  # as it was: the load does not decide that
             verdict.take(page, shared)
         _, duration, sent, request_bytes = item[RECEIVED:RARE]
-        moment = datetime.fromtimestamp(item[RECEIVED], timezone.utc)
+        moment = _moment(item[RECEIVED])
         events = []
         for name, parts in zip(verdict.names, verdict.parts):
             own: dict[str, Any] = {}

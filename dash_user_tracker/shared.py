@@ -44,11 +44,9 @@ class SharedData(dict[str, Any]):
     @classmethod
     def of(cls, parts: tuple[Shared, ...], own: Mapping[str, Any]) -> SharedData:
         self = cls(parts[0].data)  # copied at once, where an __init__ would be a call more for each event
-        if len(parts) > 1:
-            for part in parts[1:]:
-                self.update(part.data)
-        if own:
-            self.update(own)
+        for part in parts[1:]:
+            self.update(part.data)
+        self.update(own)
         self.parts = parts
         self.own = own
         return self

@@ -11,13 +11,11 @@ from .classify import CALLBACK, DOCUMENT
 from .events import Event
 from .marks import Mark
 from .page_data import Page
-from .request import NOTHING_RARE, RARE, RECEIVED, SAID, Observation
+from .request import NOTHING_RARE, RARE, RECEIVED, SAID, TEXT_LIMIT, Observation
 from .shared import Shared, SharedData
 
 #: Verdicts that are kept: of some hundred people who use the app at a time. Each takes 5 KB.
 MOST = 1024
-#: Characters of a request's texts from which it is not: hardly any browser sends so many.
-_LONGEST = 2048
 
 _DAY = 86_400  # seconds; a visitor is another one the next day
 
@@ -64,8 +62,8 @@ class Verdicts:
                 return
         elif seen.kind != DOCUMENT:
             return
-        if sum([len(value) for value in seen if isinstance(value, str)]) > _LONGEST:
-            return
+        if sum([len(value) for value in seen if isinstance(value, str)]) > TEXT_LIMIT:
+            return  # hardly any browser sends so much text
         if len(self._kept) >= MOST:
             self._kept.clear()
         parts = [event.data.parts for event in events if isinstance(event.data, SharedData)]
