@@ -1103,6 +1103,14 @@ def test_so_many_verdicts_are_kept_and_no_more() -> None:
     assert 0 < len(count._verdicts) <= MOST
 
 
+def test_the_loads_of_a_page_share_a_verdict_and_keep_their_own_ids() -> None:
+    count = counting()
+    loads = ["0123456789abcdef", "fedcba9876543210", "0123456789abcdef"]
+    told = [event.data["page_load"] for load in loads for event in count(run(mark=mark(load=load)))]
+    assert told == loads
+    assert len(count._verdicts) == 1
+
+
 def test_what_a_client_made_long_counts_and_is_not_remembered() -> None:
     count = counting()
     for _ in range(2):
