@@ -1,4 +1,4 @@
-"""Events as JSON text and back.
+"""Events as lines of JSON and back.
 
 ``decode_event(encode_event(event)) == event`` for every event whose data is JSON.
 """
@@ -9,11 +9,16 @@ import functools
 import json
 from collections.abc import Mapping
 from datetime import datetime, timedelta, timezone
-from typing import Any
+from typing import Any, Union
+
+import attrs
 
 from .errors import DecodeError
 from .events import Event
 from .shared import Shared, SharedData
+
+#: An event, or the line of JSON that it becomes.
+EventOrLine = Union[Event, str]
 
 #: ``json.dumps`` with arguments makes an encoder for each call.
 _STRICT = json.JSONEncoder(separators=(",", ":"), default=str, allow_nan=False)
@@ -21,6 +26,7 @@ _STRICT = json.JSONEncoder(separators=(",", ":"), default=str, allow_nan=False)
 #: A text as JSON.
 _quoted = json.encoder.encode_basestring_ascii
 
+_MILLION = 1_000_000
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
 
@@ -63,8 +69,50 @@ def encode_event(event: Event) -> str:
     return f'{{{head},"data":{{{",".join(texts)}}}}}'
 
 
+@attrs.frozen
+class Frame:
+    """A line of JSON without what is an event's own; many events have the rest in common."""
+
+    middle: str  # from the id to the moment
+    rest: str  # from the moment to the event's own measures
+
+    @classmethod
+    def of(cls, name: str, parts: tuple[Shared, ...]) -> Frame:
+        """Of the events of *name* whose data is made of *parts*."""
+        data = ",".join([part.text or _part(part) for part in parts])
+        return cls(f'","event":{_quoted(name)},"timestamp":"', f'","data":{{{data}')
+
+    def line(self, event_id: str, moment: str, own: str = "") -> str:
+        """The event with *event_id* at *moment*, a `written_moment`; *own* as `written_measures` writes it."""
+        return f'{{"id":"{event_id}{self.middle}{moment}{self.rest}{own}}}}}'
+
+
+def written_moment(seconds: float) -> str:
+    """As ``isoformat`` writes the UTC moment *seconds* after the epoch, but faster: many events are of one second."""
+    whole = int(seconds)
+    micros = round((seconds - whole) * _MILLION)
+    if not 0 < micros < _MILLION:  # the second itself, which is written shorter, or the next, or one before the epoch
+        return _written(datetime.fromtimestamp(seconds, timezone.utc))
+    return f"{_second(whole)}.{str(_MILLION + micros)[1:]}+00:00"  # a third of the time of `:06d`
+
+
+def written_measures(action: int | None, duration: float, request_bytes: int | None, response_bytes: int) -> str:
+    """What a run that ended well has for itself, behind what it has in common with others; *duration* in seconds."""
+    return (
+        f',"action":{"null" if action is None else action},"duration_ms":{duration * 1000:.3f},"error":null,'
+        f'"request_bytes":{"null" if request_bytes is None else request_bytes},"response_bytes":{response_bytes}'
+    )
+
+
+def id_of(event: EventOrLine) -> str:
+    """Its id; of a line, as `Frame` writes it."""
+    return event.id if isinstance(event, Event) else event[_ID : event.index('"', _ID)]
+
+
+_ID = len('{"id":"')  # where it begins
+
+
 def _written(moment: datetime) -> str:
-    """As ``isoformat`` writes a moment of UTC, but faster: many events are of the same second."""
     since = moment - _EPOCH
     seconds, micros = since.days * 86_400 + since.seconds, since.microseconds
     return f"{_second(seconds)}.{micros:06d}+00:00" if micros else f"{_second(seconds)}+00:00"

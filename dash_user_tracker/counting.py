@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import json
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timezone
 from typing import Any, Union
@@ -15,6 +15,7 @@ import attrs
 from .addresses import below, split_address, wsgi_text
 from .callbacks import NOISE, Callback, IgnoredCallbacks, cause_of, trigger_of
 from .classify import CALLBACK, DOCUMENT, REPORT, ROUTE
+from .codec import EventOrLine, written_measures, written_moment
 from .documents import is_prefetch, left_to_script
 from .events import ANONYMOUS, PAGE_KEYS, PAGE_VIEW, Event, new_ids
 from .events import CALLBACK as CALLBACK_EVENT
@@ -59,7 +60,7 @@ class Counting:
 
     *dash* is None around a WSGI app of which nothing is known; *problem* is told what
     failed in the owner's code: ``problem(reason, error)``; *scripted*: the app's pages have
-    the page script.
+    the page script; *lines*: events of which nobody needs more may be lines of JSON at once.
     """
 
     def __init__(
@@ -69,8 +70,10 @@ class Counting:
         problem: Callable[[str, Exception], None],
         *,
         scripted: bool = False,
+        lines: bool = False,
     ) -> None:
         self._scripted = scripted
+        self._lines = lines
         self._dash = dash
         self._ignored_callbacks = IgnoredCallbacks(
             policy.ignore_callback, lambda error: problem("ignore_callback", error)
@@ -91,7 +94,7 @@ class Counting:
         #: What became of the last requests.
         self.journal = Journal()
 
-    def __call__(self, item: Item) -> list[Event]:
+    def __call__(self, item: Item) -> Sequence[EventOrLine]:
         """The events that *item* amounts to, in the order they happened."""
         if self._ids is not None:
             return self._read(item)
@@ -99,7 +102,7 @@ class Counting:
             return read(item)
 
     @contextmanager
-    def batch(self) -> Iterator[Callable[[Item], list[Event]]]:
+    def batch(self) -> Iterator[Callable[[Item], Sequence[EventOrLine]]]:
         """What reads several items in a row: the app is asked for its state once, and ids' random bits are drawn once.
 
         Each batch begins with bits of its own, so a process forked in the middle of one does not make the same ids.
@@ -113,7 +116,7 @@ class Counting:
         finally:
             self._ids = before
 
-    def _read(self, item: Item) -> list[Event]:
+    def _read(self, item: Item) -> Sequence[EventOrLine]:
         if isinstance(item, CustomEvent):
             return [self._outside(item)]
         self._why = ""
@@ -124,17 +127,18 @@ class Counting:
         received = item[RECEIVED]
         if verdict is None:
             seen = observation_of(item)
-            page, events = self._judge(seen, mark)
+            page, judged = self._judge(seen, mark)
             if said is not None:
-                self._verdicts.keep(said, seen, page, self._why, events)
-            counted = [event.event for event in events]
+                self._verdicts.keep(said, seen, page, self._why, judged)
+            events: Sequence[EventOrLine] = judged
+            counted = [event.event for event in judged]
             self.journal.add(received, seen.kind, page.path, seen.status_code, counted, self._why)
         else:
             events = self._again(verdict, item, mark)
             self.journal.add(received, item[0], verdict.page.path, verdict.status, verdict.names, verdict.why)
-        return events + self._abandoned(received) if self._runs.open else events
+        return [*events, *self._abandoned(received)] if self._runs.open else events
 
-    def _again(self, verdict: Verdict, item: tuple[Any, ...], mark: Mark | None) -> list[Event]:
+    def _again(self, verdict: Verdict, item: tuple[Any, ...], mark: Mark | None) -> Sequence[EventOrLine]:
         """The events of a request that said the same as one before; most do, so few steps and fewer calls."""
         assert self._ids is not None
         ids = self._ids
@@ -143,13 +147,23 @@ class Counting:
             shared = self._page_data.of(verdict.seen, page, self._state)
             assert shared is not None  # as it was: the load does not decide that
             verdict.take(page, shared)
-        _, duration, sent, request_bytes = item[RECEIVED:RARE]
-        moment = _moment(item[RECEIVED])
+        received, duration, sent, request_bytes = item[RECEIVED:RARE]
+        action = mark.action if mark is not None else None
+        if self._lines:
+            written = written_moment(received)
+            lines = []
+            for name, frame in zip(verdict.names, verdict.frames()):
+                text = ""
+                if name == CALLBACK_EVENT:
+                    text = written_measures(action, duration, _count(request_bytes), sent)
+                lines.append(frame.line(next(ids), written, text))
+            return lines
+        moment = _moment(received)
         events = []
         for name, parts in zip(verdict.names, verdict.parts):
             own: dict[str, Any] = {}
             if name == CALLBACK_EVENT:
-                own = _measures(mark.action if mark is not None else None, duration, None, _count(request_bytes), sent)
+                own = _measures(action, duration, None, _count(request_bytes), sent)
             events.append(Event(next(ids), name, moment, SharedData.of(parts, own)))
         return events
 
@@ -527,7 +541,7 @@ def _moment(seconds: float) -> datetime:
 
 @functools.lru_cache(256)
 def _count(text: str | None) -> int | None:
-    return int(text) if text and text.isdecimal() and len(text) < 19 else None
+    return int(text) if isinstance(text, str) and text.isdecimal() and len(text) < 19 else None
 
 
 def _parsed(body: bytes | None) -> CallbackRequest | None:

@@ -50,10 +50,17 @@ def new_ids() -> Iterator[str]:
     moment = f"{time.time_ns() // 1_000_000 & _48_BITS:012x}"
     digits = os.urandom(10).hex()
     head = f"{moment[:8]}-{moment[8:]}-7{digits[:3]}-{_VARIANT[digits[3]]}{digits[4:7]}"
-    first = int(digits[7:19], 16) >> 1  # a bit less than there is room for, so that it does not overflow
+    first = int(digits[7:17], 16) >> 1  # a bit less than there is room for, so that it does not overflow
+    # Numbers are formatted for 256 ids at once, of which the first ones are left out at random.
+    start = int(digits[17:19], 16)
     for number in itertools.count(first):
-        yield f"{head}-{number:012x}"
+        front = f"{head}-{number:010x}"
+        for last in _BYTES[start:]:
+            yield front + last
+        start = 0
 
+
+_BYTES = tuple([f"{byte:02x}" for byte in range(256)])
 
 _48_BITS = (1 << 48) - 1
 

@@ -25,6 +25,9 @@ Problem = Callable[[str, Exception], None]
 #: Bytes of an answer to a poll that are kept for the worker to read.
 _ANSWER_LIMIT = 64 << 10
 
+#: What Flask keeps of a request that it answers: by the name `app_ctx` as of Flask 3.2, where there is one context.
+_context: Any = flask.globals.app_ctx if hasattr(flask.ctx.AppContext, "request") else flask.globals.request_ctx
+
 _HANDLE = re.compile(rb'\s*\{\s*"cacheKey":\s*("[^"]*"),\s*"job":\s*("[^"]*"|\d+)')
 
 
@@ -36,16 +39,20 @@ def install(server: flask.Flask, key: str, ask: Ask | None, problem: Problem) ->
     nothing of it raises.
     """
 
+    attributes = vars(server)
+
     def hook(error: BaseException | None = None) -> None:
         # The objects behind the proxies: each look through one costs a microsecond.
-        request: flask.Request = flask.request._get_current_object()  # type: ignore[attr-defined]
+        context: Any = _context._get_current_object()
+        request: flask.Request = context.request
         environ = request.environ
         seen = environ.get(key)
         if seen is None or seen.hooked or seen.done:  # done: a test client's kept context, torn down once more
             return
         try:
             seen.hooked = True
-            seen.endpoint = request.endpoint or ""
+            rule = request.url_rule
+            seen.endpoint = "" if rule is None else rule.endpoint
             seen.environ = environ
             if seen.kind == CALLBACK:
                 # Only what Flask has parsed for the app: parsing here could read a body that the app left alone.
@@ -55,8 +62,8 @@ def install(server: flask.Flask, key: str, ask: Ask | None, problem: Problem) ->
             if error is not None and seen.kind != DOCUMENT:
                 seen.error = ErrorPlace.of(error)
             if ask is None:
-                session = flask.session._get_current_object()  # type: ignore[attr-defined]
-                if session or hasattr(server, "login_manager"):  # neither in most apps
+                session = context.session
+                if session or "login_manager" in attributes:  # neither in most apps
                     seen.user = _user_here(session, server)
             else:
                 seen.user = _user_told(ask, environ, problem)

@@ -18,6 +18,7 @@ from .callbacks import IgnoreCallback
 from .classify import BOOT, CALLBACK, DOCUMENT, REPORT, ROUTE, Surface, classify, classify_anywhere
 from .counting import Counting, Item
 from .delivery import Delivery, Spooling
+from .delivery.sending import takes_lines
 from .delivery.tally import Tally
 from .documents import is_foreign, is_proxied
 from .events import Event
@@ -145,6 +146,7 @@ class TrackerMiddleware:
             binding.facts if binding else None,
             self._problem,
             scripted=binding.scripted if binding else False,
+            lines=takes_lines(repository),
         )
         self._delivery: Delivery[Item] = Delivery(
             repository,

@@ -19,8 +19,9 @@ from .request import TEXT_LIMIT, CallbackRequest, Observation
 
 _POLL = re.compile(r"(?:^|&)(?:cacheKey|job)=")
 
-#: Inputs of a callback that are looked at for an address.
+#: Inputs of a callback that are looked at for an address, and changed properties that are kept.
 _MOST_INPUTS = 50
+_MOST_CHANGED = 5
 
 #: Makes a named tuple of values in their order, without a call of its `__new__`.
 _new = tuple.__new__
@@ -48,26 +49,35 @@ def _path_below(referrer: str, host: str) -> str | None:
 
 def callback_request(body: object) -> CallbackRequest | None:
     """What identifies the callback in a decoded body of ``_dash-update-component``; None for any other document."""
+    try:
+        # Nearly all are like this one, and each call counts: this runs on the request thread, cold.
+        output, raw, inputs = body["output"], body["changedPropIds"], body["inputs"]  # type: ignore[index]
+        text = "".join([output, *raw])
+        if raw.__class__ is list and len(raw) <= _MOST_CHANGED and len(text) <= TEXT_LIMIT and text.isascii():
+            changed, pathname = tuple(raw), None
+            for item in inputs if len(inputs) <= _MOST_INPUTS else inputs[:_MOST_INPUTS]:
+                if item["property"] in _ADDRESSES:
+                    pathname = _pathname(inputs[:_MOST_INPUTS], changed)
+                    break
+            return _new(CallbackRequest, (output, changed, pathname))
+    except (KeyError, TypeError):
+        pass
+    return _any_callback_request(body)
+
+
+def _any_callback_request(body: object) -> CallbackRequest | None:
+    """`callback_request` of whatever a client may send."""
     if not isinstance(body, dict):
         return None
     output = body.get("output")
     if not isinstance(output, str):
         return None
     raw = body.get("changedPropIds")
-    changed = tuple(raw[:5]) if isinstance(raw, list) else ()
-    # Few calls, here and below: this runs on the request thread, cold, where a call costs more than its work.
-    for text in (output, *changed):
-        if not isinstance(text, str) or len(text) > TEXT_LIMIT or not text.isascii():
-            output, changed = _kept(output), tuple([_kept(item) for item in changed if isinstance(item, str)])
-            break
-    pathname = None
+    raw = raw[:_MOST_CHANGED] if isinstance(raw, list) else []
+    changed = tuple([_kept(item) for item in raw if isinstance(item, str)])
     inputs = body.get("inputs")
-    if isinstance(inputs, list):
-        for item in inputs if len(inputs) <= _MOST_INPUTS else inputs[:_MOST_INPUTS]:
-            if not isinstance(item, dict) or item.get("property") in _ADDRESSES:
-                pathname = _pathname(inputs[:_MOST_INPUTS], changed)
-                break
-    return _new(CallbackRequest, (output, changed, pathname))
+    pathname = _pathname(inputs[:_MOST_INPUTS], changed) if isinstance(inputs, list) else None
+    return CallbackRequest(_kept(output), changed, pathname)
 
 
 def _kept(text: str) -> str:

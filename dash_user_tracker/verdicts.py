@@ -8,6 +8,7 @@ from typing import Any
 import attrs
 
 from .classify import CALLBACK, DOCUMENT
+from .codec import Frame
 from .events import Event
 from .marks import Mark
 from .page_data import Page
@@ -31,11 +32,19 @@ class Verdict:
     names: tuple[str, ...]  # of its events
     others: tuple[tuple[Shared, ...], ...]  # of each, the parts of the data beside the page and the measures
     parts: list[tuple[Shared]] = attrs.field(factory=list)  # of each, all but the measures, as one
+    _frames: list[Frame] = attrs.field(factory=list)  # of each, once they are asked for
 
     def take(self, page: Page, data: Shared) -> None:
         """From now on it is about *page*, whose events have *data* in common."""
         self.page = page
         self.parts = [(Shared.of(data, *other),) for other in self.others]
+        self._frames = []
+
+    def frames(self) -> list[Frame]:
+        """Of each event, the line of JSON but for its id, its moment and its measures."""
+        if not self._frames:
+            self._frames = [Frame.of(name, parts) for name, parts in zip(self.names, self.parts)]
+        return self._frames
 
 
 class Verdicts:

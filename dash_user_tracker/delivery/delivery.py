@@ -15,10 +15,9 @@ from collections.abc import Callable
 from typing import Any, Generic
 
 from ..errors import ConfigurationError
-from ..events import Event
 from ..repositories.base import TrackerRepository
 from . import host
-from .process import NOWHERE, Batch, Item, Large, Process
+from .process import NOWHERE, Batch, Item, Large, Process, Read
 from .reading import Reader
 from .sending import Sender
 from .spool import Spool, Spooling
@@ -58,7 +57,7 @@ class Delivery(Generic[Item]):
     def __init__(
         self,
         repository: TrackerRepository,
-        read: Callable[[Item], list[Event]],
+        read: Read[Item],
         *,
         queue_size: int = 10_000,  # items; the newest is dropped and counted when it is full
         queue_bytes: int = 16 << 20,  # the same bound in memory, for items of `_LARGE` bytes and more
@@ -411,7 +410,7 @@ class Delivery(Generic[Item]):
                 process.dropped["spool_damaged"] += damaged
             now = time.monotonic()
             for first in range(0, len(events), self._batch_size):
-                process.rest.append(Batch(events[first : first + self._batch_size], 0, since=now, spooled=True))
+                process.rest.append(Batch(list(events[first : first + self._batch_size]), 0, since=now, spooled=True))
             if process.rest:
                 process.rest[-1].items = segment.items
                 process.rest[-1].segment = segment

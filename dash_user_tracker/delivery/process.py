@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import threading
 from collections import Counter, deque
+from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
 
 import attrs
 
-from ..events import Event
+from ..codec import EventOrLine
 from .spool import Segment, Spool
 from .tally import Tally
 
 Item = TypeVar("Item")
+
+#: Turns an item into its events, in the order they happened.
+Read = Callable[[Item], Sequence[EventOrLine]]
 
 NOWHERE = -1  # no process has this pid
 
@@ -21,7 +25,7 @@ NOWHERE = -1  # no process has this pid
 class Batch:
     """Events on their way; the same ones on every attempt."""
 
-    events: list[Event]
+    events: list[EventOrLine]
     items: int  # how many queue items are done with when these events are
     since: float  # monotonic
     spooled: bool = False  # on disk as well

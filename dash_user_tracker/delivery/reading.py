@@ -5,13 +5,12 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Generic
 
-from ..codec import encode_event
-from ..events import Event
-from .process import Batch, Item, Large, Process
+from ..codec import EventOrLine, encode_event
+from .process import Batch, Item, Large, Process, Read
 from .spool import Spool
 
 log = logging.getLogger("dash_user_tracker")
@@ -33,8 +32,8 @@ class Reader(Generic[Item]):
     there.
     """
 
-    def __init__(self, read: Callable[[Item], list[Event]], batch_size: int) -> None:
-        self._together: Callable[[], AbstractContextManager[Callable[[Item], list[Event]]]]
+    def __init__(self, read: Read[Item], batch_size: int) -> None:
+        self._together: Callable[[], AbstractContextManager[Read[Item]]]
         self._together = getattr(read, "batch", None) or (lambda: nullcontext(read))
         self._batch_size = batch_size
 
@@ -45,7 +44,7 @@ class Reader(Generic[Item]):
 
     def _next(self, process: Process[Item]) -> Batch | None:
         """Events of the queue, at least a batch where there are so many."""
-        events: list[Event] = []
+        events: list[EventOrLine] = []
         items = 0
         worker = process.thread is threading.current_thread()
         with self._together() as read:
@@ -71,7 +70,7 @@ class Reader(Generic[Item]):
         """Nobody waits for the worker."""
         return not process.closed and process.finished >= process.wanted and len(process.queue) < 2 * self._batch_size
 
-    def _events(self, process: Process[Item], read: Callable[[Item], list[Event]], item: Item) -> list[Event]:
+    def _events(self, process: Process[Item], read: Read[Item], item: Item) -> Sequence[EventOrLine]:
         try:
             found = read(item)
         except Exception:
@@ -108,7 +107,7 @@ class Reader(Generic[Item]):
             with self._together() as read:
                 events = self._events(process, read, item)
             if events:
-                self._write(process, Batch(events, 1, since=time.monotonic()))
+                self._write(process, Batch(list(events), 1, since=time.monotonic()))
             else:
                 process.skipped += 1
             return True
@@ -157,12 +156,12 @@ class Reader(Generic[Item]):
             log.warning("the spool takes no events (%s); they are kept in memory", error.strerror or error)
 
 
-def _lines(events: list[Event]) -> list[bytes]:
+def _lines(events: list[EventOrLine]) -> list[bytes]:
     """The events as lines of JSON, without those that cannot be."""
     lines = []
     for event in events:
         try:
-            lines.append(encode_event(event).encode() + b"\n")
+            lines.append((event if isinstance(event, str) else encode_event(event)).encode() + b"\n")
         except (TypeError, ValueError, RecursionError) as error:
             log.warning("an event is no JSON and is lost: %s", type(error).__name__)
     return lines

@@ -8,7 +8,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from ..codec import EventOrLine, decode_event
 from ..errors import RejectedError, UnavailableError
+from ..events import Event
 from ..repositories.base import TrackerRepository
 from .process import Batch, Process
 from .retry import retry_delay
@@ -22,12 +24,18 @@ MAX_AGE = 3600.0
 _LOG_PERIOD = 60.0
 
 
+def takes_lines(repository: TrackerRepository) -> bool:
+    """Its ``save_events`` takes events as lines of JSON as well."""
+    return getattr(repository, "takes_lines", False) is True
+
+
 class Sender:
     """Calls the repository; one thread of a process at a time."""
 
     def __init__(self, repository: TrackerRepository) -> None:
         self._repository = repository
         self._reports_losses = hasattr(repository, "dropped")
+        self._takes_lines = takes_lines(repository)
         self._one_by_one = type(repository).save_events is TrackerRepository.save_events
 
     @contextmanager
@@ -81,10 +89,12 @@ class Sender:
 
     def _save(self, process: Process[Any], batch: Batch) -> None:
         if not self._one_by_one:
-            self._repository.save_events(list(batch.events))
+            # A copy: the repository may keep what it is given.
+            events: list[Any] = list(batch.events) if self._takes_lines else [_event(event) for event in batch.events]
+            self._repository.save_events(events)
             return
         while batch.events:
-            self._repository.save_event(batch.events[0])
+            self._repository.save_event(_event(batch.events[0]))
             self._take(process, batch, 1)
 
     def _refused(self, batch: Batch, error: RejectedError) -> int:
@@ -135,3 +145,7 @@ class Sender:
             if process.failing != RejectedError.__name__:
                 log.info("events are delivered again")
             process.failing = None
+
+
+def _event(event: EventOrLine) -> Event:
+    return decode_event(event) if isinstance(event, str) else event

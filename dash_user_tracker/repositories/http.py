@@ -24,7 +24,7 @@ import requests
 import urllib3.exceptions
 
 from .. import __version__
-from ..codec import encode_event, to_json
+from ..codec import EventOrLine, encode_event, id_of, to_json
 from ..errors import (
     ConfigurationError,
     DeliveryError,
@@ -124,7 +124,16 @@ class HttpTrackerRepository(RemoteMetrics, TrackerRepository):
     def save_event(self, event: Event) -> None:
         self.save_events([event])
 
-    def save_events(self, events: Sequence[Event]) -> None:
+    @property
+    def takes_lines(self) -> bool:
+        """`save_events` takes lines of JSON as well; a subclass that overrides it is given events alone."""
+        kind = type(self)
+        return (
+            kind.save_events is HttpTrackerRepository.save_events
+            and kind.save_event is HttpTrackerRepository.save_event
+        )
+
+    def save_events(self, events: Sequence[EventOrLine]) -> None:
         """Post *events* in order; an error says how many of them, from the front, were taken."""
         texts, unencodable = _encoded(events)
         dropped = self.dropped
@@ -154,12 +163,12 @@ class HttpTrackerRepository(RemoteMetrics, TrackerRepository):
             return None
         return self._learned or (BATCH_SIZE if self._batch else None)
 
-    def _post_event(self, event: Event, text: str) -> None:
+    def _post_event(self, event: EventOrLine, text: str) -> None:
         # Quoted: an id need not be fit for a header. That of a UUID stays as it is.
-        response = self._post(text.encode(), {"Idempotency-Key": quote(event.id, safe="", errors="replace")})
+        response = self._post(text.encode(), {"Idempotency-Key": quote(id_of(event), safe="", errors="replace")})
         self._check_taken(response, 1)
 
-    def _post_batch(self, events: Sequence[Event], texts: Sequence[str], dropped: Mapping[str, int]) -> None:
+    def _post_batch(self, events: Sequence[EventOrLine], texts: Sequence[str], dropped: Mapping[str, int]) -> None:
         batch_id = _batch_id(events)
         sent_at = datetime.now(timezone.utc).isoformat()
         head = to_json({"batch_id": batch_id, "sent_at": sent_at, "dropped": dict(dropped)})
@@ -460,20 +469,20 @@ def _read_off(response: requests.Response, deadline: float) -> None:
         left -= len(part)
 
 
-def _encoded(events: Sequence[Event]) -> tuple[list[str], Exception | None]:
+def _encoded(events: Sequence[EventOrLine]) -> tuple[list[str], Exception | None]:
     """The events as JSON, up to the first that cannot be, and why it cannot."""
     texts: list[str] = []
     try:
         for event in events:
-            texts.append(encode_event(event))
+            texts.append(event if isinstance(event, str) else encode_event(event))
     except (TypeError, ValueError, RecursionError) as error:
         return texts, error
     return texts, None
 
 
-def _batch_id(events: Sequence[Event]) -> str:
+def _batch_id(events: Sequence[EventOrLine]) -> str:
     """The same for the same events in the same order, in every process."""
-    ids = "\n".join(event.id for event in events)
+    ids = "\n".join([id_of(event) for event in events])
     return str(uuid.uuid5(_BATCHES, ids.encode("utf-8", "backslashreplace").decode()))
 
 
