@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import email.utils
 import encodings.idna  # noqa: F401 - see "lazy imports" below
-import gzip
 import json
 import math
 import netrc  # noqa: F401 - see "lazy imports" below
@@ -13,6 +12,7 @@ import os
 import re
 import time
 import uuid
+import zlib
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timezone
@@ -48,6 +48,8 @@ BATCH_HEADER = "Dash-User-Tracker-Batch"
 BATCH_SIZE = 500
 #: Bytes; a batch above it is compressed.
 GZIP_ABOVE = 1024
+#: Events that are compressed together.
+_AT_ONCE = 40
 #: Seconds; a receiver that asks for more patience gets this.
 LONGEST_RETRY_AFTER = 300.0
 
@@ -172,11 +174,13 @@ class HttpTrackerRepository(RemoteMetrics, TrackerRepository):
         batch_id = _batch_id(events)
         sent_at = datetime.now(timezone.utc).isoformat()
         head = to_json({"batch_id": batch_id, "sent_at": sent_at, "dropped": dict(dropped)})
-        body = f'{head[:-1]},"events":[{",".join(texts)}]}}'.encode()
+        head = f'{head[:-1]},"events":['
         headers = {"Idempotency-Key": batch_id}
-        if len(body) > GZIP_ABOVE:
-            body = gzip.compress(body, compresslevel=1)
+        if len(head) + sum(map(len, texts)) > GZIP_ABOVE:
+            body = _compressed(head, texts, "]}")
             headers["Content-Encoding"] = "gzip"
+        else:
+            body = f"{head}{','.join(texts)}]}}".encode()
         response = self._post(body, headers)
         if response.status_code != _TOO_LARGE or len(events) == 1:
             self._check_taken(response, len(events))
@@ -478,6 +482,19 @@ def _encoded(events: Sequence[EventOrLine]) -> tuple[list[str], Exception | None
     except (TypeError, ValueError, RecursionError) as error:
         return texts, error
     return texts, None
+
+
+def _compressed(head: str, texts: Sequence[str], tail: str) -> bytes:
+    """The body of a batch, in gzip (RFC 1952).
+
+    A few texts at a time: a body of hundreds, in one piece, takes the processor's cache away from the app.
+    """
+    packer = zlib.compressobj(1, zlib.DEFLATED, 16 + zlib.MAX_WBITS)
+    parts = []
+    for first in range(0, len(texts), _AT_ONCE):
+        parts.append(packer.compress(f"{head}{','.join(texts[first : first + _AT_ONCE])}".encode()))
+        head = ","
+    return b"".join([*parts, packer.compress(tail.encode()), packer.flush()])
 
 
 def _batch_id(events: Sequence[EventOrLine]) -> str:
