@@ -686,10 +686,15 @@ def test_the_worker_rests_while_it_reads_so_that_no_request_waits_for_a_batch(
     make: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rests: list[float] = []
-    monkeypatch.setattr(reading, "time", SimpleNamespace(monotonic=time.monotonic, sleep=rests.append))
-    monkeypatch.setattr(reading, "_TURN", 25)
+    clock = Clock()
+    monkeypatch.setattr(reading, "time", SimpleNamespace(monotonic=clock.monotonic, sleep=rests.append))
     repository = Batches()
-    one = make(repository, batch_size=100, interval=FOREVER)
+
+    def slowly(number: int) -> list[Event]:
+        clock.now += 0.0002  # so the first 25 are a stretch
+        return read(number)
+
+    one = make(repository, read=slowly, batch_size=100, interval=FOREVER)
     for number in range(100):
         one.put(number)
     until(lambda: one.stats()["delivered"] == 100)

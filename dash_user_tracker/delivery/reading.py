@@ -18,10 +18,12 @@ log = logging.getLogger("dash_user_tracker")
 #: Seconds after which a disk that took no events is tried again.
 _DISK_RETRY = 5.0
 
-#: Items that are read at a stretch, and seconds of rest behind them. Python runs one thread at a time and changes over
-#: after 5 ms at the earliest: each request would wait that long for a worker that reads a batch.
-_TURN = 40
+#: Seconds that are read at a stretch, those of rest behind them, and items between two looks at the clock. Python runs
+#: one thread at a time and changes over after 5 ms at the earliest: each request would wait that long for a worker that
+#: reads a batch. But to change over costs the app more than to read a hundred items.
+_STRETCH = 0.003
 _REST = 0.0005
+_LOOK = 25
 
 
 class Reader(Generic[Item]):
@@ -47,6 +49,7 @@ class Reader(Generic[Item]):
         events: list[EventOrLine] = []
         items = 0
         worker = process.thread is threading.current_thread()
+        begun = time.monotonic()
         with self._together() as read:
             while len(events) < self._batch_size:
                 try:
@@ -59,8 +62,10 @@ class Reader(Generic[Item]):
                     item = item.item
                 items += 1
                 events += self._events(process, read, item)
-                if worker and items % _TURN == 0 and self._has_time(process):
-                    time.sleep(_REST)
+                if worker and items % _LOOK == 0 and time.monotonic() - begun >= _STRETCH:
+                    if self._has_time(process):
+                        time.sleep(_REST)
+                    begun = time.monotonic()
         if events:
             return Batch(events, items, since=time.monotonic())
         process.skipped += items
