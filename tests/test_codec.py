@@ -14,11 +14,21 @@ from typing import Any
 
 import attrs
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from dash_user_tracker import events
-from dash_user_tracker.codec import decode_event, encode_event, event_from_dict, parse_timestamp, to_json
+from dash_user_tracker.codec import (
+    Frame,
+    decode_event,
+    encode_event,
+    event_from_dict,
+    id_of,
+    parse_timestamp,
+    to_json,
+    written_measures,
+    written_moment,
+)
 from dash_user_tracker.errors import DecodeError
 from dash_user_tracker.events import PAGE_KEYS, PAGE_VIEW, Event, new_id, new_ids
 from dash_user_tracker.shared import Shared, SharedData
@@ -69,6 +79,41 @@ def test_ids_of_a_batch_are_uuids_that_ascend_and_share_nothing_with_another_bat
         assert [str(one) for one in parsed] == batch == sorted(batch)
         assert {(one.version, one.variant) for one in parsed} == {(7, uuid.RFC_4122)}
     assert len({one for batch in batches for one in batch}) == 2000
+
+
+@example(0.0)
+@example(1_732_000_000.0)
+@example(1_732_000_000.9999997)  # the next second
+@example(-0.5)
+@given(st.floats(-1e9, 4e9))
+def test_a_moment_is_written_as_isoformat_does(seconds: float) -> None:
+    assert written_moment(seconds) == datetime.fromtimestamp(seconds, timezone.utc).isoformat()
+
+
+@given(st.none() | st.integers(0, 2**53), st.floats(0, 1e6), st.none() | st.integers(0, 10**18), st.integers(0, 10**18))
+def test_measures_are_written_as_json_of_the_same_numbers(
+    action: int | None, duration: float, request_bytes: int | None, response_bytes: int
+) -> None:
+    text = written_measures(action, duration, request_bytes, response_bytes)
+    assert json.loads(f'{{"first":0{text}}}') == {
+        "first": 0,
+        "action": action,
+        "duration_ms": round(duration * 1000, 3),
+        "error": None,
+        "request_bytes": request_bytes,
+        "response_bytes": response_bytes,
+    }
+
+
+@given(st.text(), st.lists(st.dictionaries(st.text(min_size=1), _JSON, min_size=1, max_size=3), min_size=1, max_size=3))
+def test_a_line_out_of_a_frame_is_the_event(name: str, parts: list[dict[str, Any]]) -> None:
+    distinct = [{f"{number} {key}": value for key, value in part.items()} for number, part in enumerate(parts)]
+    line = Frame.of(name, tuple(map(Shared, distinct))).line(DOCUMENT["id"], DOCUMENT["timestamp"], ',"own":1')
+    data: dict[str, Any] = {"own": 1}
+    for part in distinct:
+        data.update(part)
+    assert decode_event(line) == Event(DOCUMENT["id"], name, parse_timestamp(DOCUMENT["timestamp"]), data)
+    assert id_of(line) == id_of(decode_event(line)) == DOCUMENT["id"]
 
 
 @given(_EVENTS)

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from dash_user_tracker.callbacks import Callback, CallbackName
 from dash_user_tracker.classify import BOOT, CALLBACK, DOCUMENT, REPORT
-from dash_user_tracker.codec import to_json
+from dash_user_tracker.codec import EventOrLine, decode_event, to_json
 from dash_user_tracker.counting import LEDGER_SIZE, Counting
 from dash_user_tracker.events import PAGE_KEYS, PAGE_VIEW, Event
 from dash_user_tracker.marks import mark_of
@@ -113,6 +113,10 @@ class Facts:
 
 def counting(facts: Facts | None = Facts(), **policy: Any) -> Counting:  # noqa: B008 - never changed
     return Counting(Policy(**policy), facts, lambda reason, error: pytest.fail(f"{reason}: {error!r}"))
+
+
+def as_event(event: EventOrLine) -> Event:
+    return decode_event(event) if isinstance(event, str) else event
 
 
 def seen(kind: str, **facts: Any) -> Observation:
@@ -1038,18 +1042,36 @@ def test_what_was_said_before_counts_as_if_it_were_read_again(
     request: dict[str, Any], scripted: bool, wish: Any
 ) -> None:
     """Each request is followed by all that differ from it in one thing."""
-    remembering, forgetting = (
-        Counting(Policy(ignore_route=wish), Facts(key="secret"), lambda *_: None, scripted=scripted) for _ in range(2)
-    )
+    remembering, writing, forgetting = counts = [
+        Counting(Policy(ignore_route=wish), Facts(key="secret"), lambda *_: None, scripted=scripted, lines=lines)
+        for lines in (False, True, False)
+    ]
     forgetting._may_repeat = False
     for name, values in _SAID.items():
         for value in values:
             told = [
-                [(event.event, event.timestamp, dict(event.data)) for event in count(seen(**{**request, name: value}))]
-                for count in (remembering, forgetting)
+                [
+                    (event.event, event.timestamp, dict(event.data))
+                    for event in map(as_event, count(seen(**{**request, name: value})))
+                ]
+                for count in counts
             ]
-            assert told[0] == told[1]
-    assert remembering.journal.read().to_dicts() == forgetting.journal.read().to_dicts()
+            assert told[0] == told[2]
+            assert told[1] == told[2]
+    for count in (remembering, writing):
+        assert count.journal.read().to_dicts() == forgetting.journal.read().to_dicts()
+
+
+@pytest.mark.parametrize("lines", [True, False])
+def test_a_request_that_says_nothing_new_may_become_a_line_at_once(lines: bool) -> None:
+    count = Counting(Policy(), Facts(), lambda *_: None, lines=lines)
+    for observation in (robot(), run("table.data", "btn.n_clicks", request_bytes="90")):
+        first, again = (*count(observation), *count(observation))
+        assert isinstance(first, Event)
+        assert isinstance(again, str) is lines
+        told = as_event(again)
+        assert told.id != first.id
+        assert attrs.evolve(told, id=first.id) == first
 
 
 def test_ids_of_a_batch_are_distinct_and_a_batch_within_it_has_others() -> None:

@@ -27,6 +27,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from dash_user_tracker.codec import encode_event
 from dash_user_tracker.delivery import Delivery, delivery, process, reading, retry, sending
 from dash_user_tracker.errors import ConfigurationError, RejectedError, UnavailableError
 from dash_user_tracker.events import Event
@@ -264,6 +265,19 @@ def test_a_queue_smaller_than_a_batch_is_emptied_before_it_is_full(make: Any, bo
     for number in range(1, 6):
         one.put(number, size)
     until(lambda: repository.saved == [0, 1, 2, 3, 4, 5])
+
+
+@pytest.mark.parametrize("kind", [Batches, Singles])
+def test_a_repository_that_takes_no_lines_is_given_events(make: Any, kind: type[Batches | Singles]) -> None:
+    def lines(number: int) -> list[str]:
+        return [encode_event(event) for event in numbered(number)]
+
+    repository = kind()
+    one = make(repository, read=lines)
+    for number in range(3):
+        one.put(number)
+    assert one.flush(20)
+    assert repository.saved == [0, 1, 2]
 
 
 def test_less_than_a_batch_waits_for_the_interval_only(make: Any) -> None:

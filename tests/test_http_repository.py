@@ -25,6 +25,7 @@ from contract import view
 from http_server import Receiver, Reply, Request
 
 from dash_user_tracker import __version__
+from dash_user_tracker.codec import encode_event
 from dash_user_tracker.errors import (
     ConfigurationError,
     NotReadableError,
@@ -60,6 +61,38 @@ def server_tls() -> ssl.SSLContext:
 
 def views(count: int, **data: object) -> list[Event]:
     return [view(f"/{n}", **data) for n in range(count)]
+
+
+# -- lines of JSON -----------------------------------------------------------------------
+
+
+def test_lines_are_posted_as_the_events_that_they_are(receiver: Receiver) -> None:
+    events = views(100)
+    lines = [encode_event(event) if number % 2 else event for number, event in enumerate(events)]
+    with contextlib.closing(HttpTrackerRepository(receiver.url, batch=True)) as repository:
+        assert repository.takes_lines
+        repository.save_events(events)
+        repository.save_events(lines)
+    first, second = receiver.requests
+    assert second.body["events"] == first.body["events"] == [event.to_dict() for event in events]
+    assert second.headers["idempotency-key"] == first.headers["idempotency-key"]
+
+
+def test_a_line_alone_is_posted_under_its_id(receiver: Receiver, repository: HttpTrackerRepository) -> None:
+    event = view()
+    repository.save_events([encode_event(event)])
+    [request] = receiver.requests
+    assert request.headers["idempotency-key"] == event.id
+    assert request.body == event.to_dict()
+
+
+@pytest.mark.parametrize("name", ["save_event", "save_events"])
+def test_a_subclass_that_looks_at_the_events_is_given_no_lines(name: str) -> None:
+    def look(self: HttpTrackerRepository, events: Any) -> None:
+        getattr(HttpTrackerRepository, name)(self, events)
+
+    kind = type("Looking", (HttpTrackerRepository,), {name: look})
+    assert not kind("http://127.0.0.1:9/events").takes_lines
 
 
 # -- one event --------------------------------------------------------------------------

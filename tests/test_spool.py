@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 
+from dash_user_tracker.codec import encode_event
 from dash_user_tracker.delivery import Delivery, Spooling, reading, sending
 from dash_user_tracker.delivery import delivery as delivery_module
 from dash_user_tracker.delivery import spool as spool_module
@@ -137,9 +138,10 @@ def full_disk(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
 # -- as long as all goes well -------------------------------------------------------------------
 
 
-def test_events_go_through_the_folder_and_nothing_stays_there(make: Any, folder: Path) -> None:
+@pytest.mark.parametrize("kind", [Event, str], ids=["events", "lines"])
+def test_events_go_through_the_folder_and_nothing_stays_there(make: Any, folder: Path, kind: type) -> None:
     store = Store()
-    with_spool = make(store)
+    with_spool = make(store, read=read if kind is Event else lambda number: [*map(encode_event, read(number))])
     for number in range(250):
         with_spool.put(number)
     assert with_spool.flush(20)
