@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import flask
+from werkzeug.local import LocalProxy
 
 from .classify import CALLBACK, DOCUMENT
 from .identity import user_of, user_of_session
@@ -25,10 +26,19 @@ Problem = Callable[[str, Exception], None]
 #: Bytes of an answer to a poll that are kept for the worker to read.
 _ANSWER_LIMIT = 64 << 10
 
-#: What Flask keeps of a request that it answers: by the name `app_ctx` as of Flask 3.2, where there is one context.
-_context: Any = flask.globals.app_ctx if hasattr(flask.ctx.AppContext, "request") else flask.globals.request_ctx
-
 _HANDLE = re.compile(rb'\s*\{\s*"cacheKey":\s*("[^"]*"),\s*"job":\s*("[^"]*"|\d+)')
+
+
+def _context() -> Any:
+    """The proxy of what Flask keeps of the request that it answers: one context as of 3.2, no proxy before 2.2."""
+    if hasattr(flask.ctx.AppContext, "request"):
+        return flask.globals.app_ctx
+    if hasattr(flask.globals, "request_ctx"):
+        return flask.globals.request_ctx
+    return LocalProxy(lambda: flask.globals._request_ctx_stack.top)  # type: ignore[attr-defined]
+
+
+_CONTEXT = _context()
 
 
 def install(server: flask.Flask, key: str, ask: Ask | None, problem: Problem) -> None:
@@ -39,11 +49,9 @@ def install(server: flask.Flask, key: str, ask: Ask | None, problem: Problem) ->
     nothing of it raises.
     """
 
-    attributes = vars(server)
-
     def hook(error: BaseException | None = None) -> None:
         # The objects behind the proxies: each look through one costs a microsecond.
-        context: Any = _context._get_current_object()
+        context: Any = _CONTEXT._get_current_object()
         request: flask.Request = context.request
         environ = request.environ
         seen = environ.get(key)
@@ -63,7 +71,7 @@ def install(server: flask.Flask, key: str, ask: Ask | None, problem: Problem) ->
                 seen.error = ErrorPlace.of(error)
             if ask is None:
                 session = context.session
-                if session or "login_manager" in attributes:  # neither in most apps
+                if session or hasattr(server, "login_manager"):  # neither in most apps
                     seen.user = _user_here(session, server)
             else:
                 seen.user = _user_told(ask, environ, problem)

@@ -56,7 +56,7 @@ def callback_request(body: object) -> CallbackRequest | None:
         if raw.__class__ is list and len(raw) <= _MOST_CHANGED and len(text) <= TEXT_LIMIT and text.isascii():
             changed, pathname = tuple(raw), None
             for item in inputs if len(inputs) <= _MOST_INPUTS else inputs[:_MOST_INPUTS]:
-                if item["property"] in _ADDRESSES:
+                if item.__class__ is not dict or item["property"] in _ADDRESSES:
                     pathname = _pathname(inputs[:_MOST_INPUTS], changed)
                     break
             return _new(CallbackRequest, (output, changed, pathname))

@@ -87,12 +87,16 @@ def test_a_line_alone_is_posted_under_its_id(receiver: Receiver, repository: Htt
 
 
 @pytest.mark.parametrize("name", ["save_event", "save_events"])
-def test_a_subclass_that_looks_at_the_events_is_given_no_lines(name: str) -> None:
+def test_who_stands_in_for_a_saving_method_is_given_no_lines(name: str) -> None:
     def look(self: HttpTrackerRepository, events: Any) -> None:
         getattr(HttpTrackerRepository, name)(self, events)
 
     kind = type("Looking", (HttpTrackerRepository,), {name: look})
     assert not kind("http://127.0.0.1:9/events").takes_lines
+    repository = HttpTrackerRepository("http://127.0.0.1:9/events")
+    assert repository.takes_lines
+    setattr(repository, name, look)
+    assert not repository.takes_lines
 
 
 # -- one event --------------------------------------------------------------------------

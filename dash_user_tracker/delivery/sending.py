@@ -35,7 +35,6 @@ class Sender:
     def __init__(self, repository: TrackerRepository) -> None:
         self._repository = repository
         self._reports_losses = hasattr(repository, "dropped")
-        self._takes_lines = takes_lines(repository)
         self._one_by_one = type(repository).save_events is TrackerRepository.save_events
 
     @contextmanager
@@ -90,7 +89,8 @@ class Sender:
     def _save(self, process: Process[Any], batch: Batch) -> None:
         if not self._one_by_one:
             # A copy: the repository may keep what it is given.
-            events: list[Any] = list(batch.events) if self._takes_lines else [_event(event) for event in batch.events]
+            lines = takes_lines(self._repository)
+            events: list[Any] = list(batch.events) if lines else [_event(event) for event in batch.events]
             self._repository.save_events(events)
             return
         while batch.events:

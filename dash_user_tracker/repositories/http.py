@@ -128,11 +128,10 @@ class HttpTrackerRepository(RemoteMetrics, TrackerRepository):
 
     @property
     def takes_lines(self) -> bool:
-        """`save_events` takes lines of JSON as well; a subclass that overrides it is given events alone."""
-        kind = type(self)
-        return (
-            kind.save_events is HttpTrackerRepository.save_events
-            and kind.save_event is HttpTrackerRepository.save_event
+        """`save_events` takes lines of JSON as well; what stands in for it, such as a subclass's, is given events."""
+        return all(
+            getattr(getattr(self, name), "__func__", None) is getattr(HttpTrackerRepository, name)
+            for name in ("save_event", "save_events")
         )
 
     def save_events(self, events: Sequence[EventOrLine]) -> None:
