@@ -74,17 +74,18 @@ class Frame:
     """A line of JSON without what is an event's own; many events have the rest in common."""
 
     middle: str  # from the id to the moment
-    rest: str  # from the moment to the event's own measures
+    data: str  # up to the event's own measures
 
     @classmethod
     def of(cls, name: str, parts: tuple[Shared, ...]) -> Frame:
         """Of the events of *name* whose data is made of *parts*."""
+        # Of a single part it is the text that the part keeps, which takes no memory twice.
         data = ",".join([part.text or _part(part) for part in parts])
-        return cls(f'","event":{_quoted(name)},"timestamp":"', f'","data":{{{data}')
+        return cls(f'","event":{_quoted(name)},"timestamp":"', data)
 
     def line(self, event_id: str, moment: str, own: str = "") -> str:
         """The event with *event_id* at *moment*, a `written_moment`; *own* as `written_measures` writes it."""
-        return f'{{"id":"{event_id}{self.middle}{moment}{self.rest}{own}}}}}'
+        return f'{{"id":"{event_id}{self.middle}{moment}","data":{{{self.data}{own}}}}}'
 
 
 def written_moment(seconds: float) -> str:
