@@ -93,7 +93,7 @@ def written_moment(seconds: float) -> str:
     whole = int(seconds)
     micros = round((seconds - whole) * _MILLION)
     if not 0 < micros < _MILLION:  # the second itself, which is written shorter, or the next, or one before the epoch
-        return _written(datetime.fromtimestamp(seconds, timezone.utc))
+        return datetime.fromtimestamp(seconds, timezone.utc).isoformat()
     return f"{_second(whole)}.{str(_MILLION + micros)[1:]}+00:00"  # a third of the time of `:06d`
 
 
@@ -113,7 +113,18 @@ def id_of(event: EventOrLine) -> str:
 _ID = len('{"id":"')  # where it begins
 
 
+def line_of(event: EventOrLine) -> str:
+    """Its line of JSON; TypeError, ValueError or RecursionError where an event has none."""
+    return event if isinstance(event, str) else encode_event(event)
+
+
+def event_of(event: EventOrLine) -> Event:
+    """The event; `DecodeError` where a line is none."""
+    return decode_event(event) if isinstance(event, str) else event
+
+
 def _written(moment: datetime) -> str:
+    """As ``isoformat`` writes a moment of UTC, but faster: many events are of the same second."""
     since = moment - _EPOCH
     seconds, micros = since.days * 86_400 + since.seconds, since.microseconds
     return f"{_second(seconds)}.{micros:06d}+00:00" if micros else f"{_second(seconds)}+00:00"

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from dash_user_tracker.callbacks import Callback, CallbackName
 from dash_user_tracker.classify import BOOT, CALLBACK, DOCUMENT, REPORT
-from dash_user_tracker.codec import EventOrLine, decode_event, to_json
+from dash_user_tracker.codec import event_of, to_json
 from dash_user_tracker.counting import LEDGER_SIZE, Counting
 from dash_user_tracker.events import PAGE_KEYS, PAGE_VIEW, Event
 from dash_user_tracker.marks import mark_of
@@ -113,10 +113,6 @@ class Facts:
 
 def counting(facts: Facts | None = Facts(), **policy: Any) -> Counting:  # noqa: B008 - never changed
     return Counting(Policy(**policy), facts, lambda reason, error: pytest.fail(f"{reason}: {error!r}"))
-
-
-def as_event(event: EventOrLine) -> Event:
-    return decode_event(event) if isinstance(event, str) else event
 
 
 def seen(kind: str, **facts: Any) -> Observation:
@@ -1052,7 +1048,7 @@ def test_what_was_said_before_counts_as_if_it_were_read_again(
             told = [
                 [
                     (event.event, event.timestamp, dict(event.data))
-                    for event in map(as_event, count(seen(**{**request, name: value})))
+                    for event in map(event_of, count(seen(**{**request, name: value})))
                 ]
                 for count in counts
             ]
@@ -1069,7 +1065,7 @@ def test_a_request_that_says_nothing_new_may_become_a_line_at_once(lines: bool) 
         first, again = (*count(observation), *count(observation))
         assert isinstance(first, Event)
         assert isinstance(again, str) is lines
-        told = as_event(again)
+        told = event_of(again)
         assert told.id != first.id
         assert attrs.evolve(told, id=first.id) == first
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Generic
 
-from ..codec import EventOrLine, encode_event
+from ..codec import EventOrLine, line_of
 from .process import Batch, Item, Large, Process, Read
 from .spool import Spool
 
@@ -166,7 +166,7 @@ def _lines(events: list[EventOrLine]) -> list[bytes]:
     lines = []
     for event in events:
         try:
-            lines.append((event if isinstance(event, str) else encode_event(event)).encode() + b"\n")
+            lines.append(line_of(event).encode() + b"\n")
         except (TypeError, ValueError, RecursionError) as error:
             log.warning("an event is no JSON and is lost: %s", type(error).__name__)
     return lines

@@ -8,9 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from ..codec import EventOrLine, decode_event
+from ..codec import event_of
 from ..errors import RejectedError, UnavailableError
-from ..events import Event
 from ..repositories.base import TrackerRepository
 from .process import Batch, Process
 from .retry import retry_delay
@@ -90,11 +89,11 @@ class Sender:
         if not self._one_by_one:
             # A copy: the repository may keep what it is given.
             lines = takes_lines(self._repository)
-            events: list[Any] = list(batch.events) if lines else [_event(event) for event in batch.events]
+            events: list[Any] = list(batch.events) if lines else [*map(event_of, batch.events)]
             self._repository.save_events(events)
             return
         while batch.events:
-            self._repository.save_event(_event(batch.events[0]))
+            self._repository.save_event(event_of(batch.events[0]))
             self._take(process, batch, 1)
 
     def _refused(self, batch: Batch, error: RejectedError) -> int:
@@ -145,7 +144,3 @@ class Sender:
             if process.failing != RejectedError.__name__:
                 log.info("events are delivered again")
             process.failing = None
-
-
-def _event(event: EventOrLine) -> Event:
-    return decode_event(event) if isinstance(event, str) else event

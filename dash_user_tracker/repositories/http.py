@@ -24,7 +24,7 @@ import requests
 import urllib3.exceptions
 
 from .. import __version__
-from ..codec import EventOrLine, encode_event, id_of, to_json
+from ..codec import EventOrLine, id_of, line_of, to_json
 from ..errors import (
     ConfigurationError,
     DeliveryError,
@@ -477,7 +477,7 @@ def _encoded(events: Sequence[EventOrLine]) -> tuple[list[str], Exception | None
     texts: list[str] = []
     try:
         for event in events:
-            texts.append(event if isinstance(event, str) else encode_event(event))
+            texts.append(line_of(event))
     except (TypeError, ValueError, RecursionError) as error:
         return texts, error
     return texts, None
