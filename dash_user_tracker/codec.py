@@ -79,7 +79,6 @@ class Frame:
     @classmethod
     def of(cls, name: str, parts: tuple[Shared, ...]) -> Frame:
         """Of the events of *name* whose data is made of *parts*."""
-        # Of a single part it is the text that the part keeps, which takes no memory twice.
         data = ",".join([part.text or _part(part) for part in parts])
         return cls(f'","event":{_quoted(name)},"timestamp":"', data)
 

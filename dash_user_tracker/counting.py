@@ -160,7 +160,7 @@ class Counting:
             return lines
         moment = _moment(received)
         events = []
-        for name, parts in zip(verdict.names, verdict.parts):
+        for name, parts in zip(verdict.names, verdict.parts()):
             own: dict[str, Any] = {}
             if name == CALLBACK_EVENT:
                 own = _measures(action, duration, None, _count(request_bytes), sent)

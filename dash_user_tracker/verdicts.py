@@ -31,19 +31,28 @@ class Verdict:
     why: str
     names: tuple[str, ...]  # of its events
     others: tuple[tuple[Shared, ...], ...]  # of each, the parts of the data beside the page and the measures
-    parts: list[tuple[Shared]] = attrs.field(factory=list)  # of each, all but the measures, as one
-    _frames: list[Frame] = attrs.field(factory=list)  # of each, once they are asked for
+    _shared: tuple[Shared, ...] = ()  # what its events have in common, if there are any
+    # Of each event, once they are asked for.
+    _parts: list[tuple[Shared]] = attrs.field(factory=list)
+    _frames: list[Frame] = attrs.field(factory=list)
 
     def take(self, page: Page, data: Shared) -> None:
         """From now on it is about *page*, whose events have *data* in common."""
         self.page = page
-        self.parts = [(Shared.of(data, *other),) for other in self.others]
+        self._shared = (data,)
+        self._parts = []
         self._frames = []
+
+    def parts(self) -> list[tuple[Shared]]:
+        """Of each event, all the data but the measures, as one part."""
+        if not self._parts:
+            self._parts = [(Shared.of(*self._shared, *other),) for other in self.others]
+        return self._parts
 
     def frames(self) -> list[Frame]:
         """Of each event, the line of JSON but for its id, its moment and its measures."""
         if not self._frames:
-            self._frames = [Frame.of(name, parts) for name, parts in zip(self.names, self.parts)]
+            self._frames = [Frame.of(name, (*self._shared, *other)) for name, other in zip(self.names, self.others)]
         return self._frames
 
 

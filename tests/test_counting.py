@@ -1070,6 +1070,12 @@ def test_a_request_that_says_nothing_new_may_become_a_line_at_once(lines: bool) 
         assert attrs.evolve(told, id=first.id) == first
 
 
+def test_a_content_length_that_is_no_text_costs_no_event() -> None:
+    count = counting()
+    told = [event for _ in range(2) for event in count(run("table.data", "btn.n_clicks", request_bytes=90))]
+    assert [event.data["request_bytes"] for event in told] == [None, None]
+
+
 def test_ids_of_a_batch_are_distinct_and_a_batch_within_it_has_others() -> None:
     count = counting()
     with count.batch():

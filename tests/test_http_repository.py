@@ -34,6 +34,7 @@ from dash_user_tracker.errors import (
     UnavailableError,
 )
 from dash_user_tracker.events import Event
+from dash_user_tracker.repositories import http
 from dash_user_tracker.repositories.http import HttpTrackerRepository, parse_retry_after
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -385,6 +386,20 @@ def test_a_batch_above_a_kilobyte_is_compressed(receiver: Receiver) -> None:
     assert request.headers["content-encoding"] == "gzip"
     assert request.size < len(json.dumps(request.body)) / 4
     assert receiver.repository.events == events
+
+
+def test_a_batch_is_compressed_from_one_byte_above_the_bound(
+    receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    events = views(3, user_agent="\u00e4")
+    with contextlib.closing(HttpTrackerRepository(receiver.url, batch=True)) as repository:
+        monkeypatch.setattr(http, "GZIP_ABOVE", 1 << 20)
+        repository.save_events(events)
+        size = receiver.posts[0].size
+        for bound in (size, size - 1):
+            monkeypatch.setattr(http, "GZIP_ABOVE", bound)
+            repository.save_events(events)
+    assert ["content-encoding" in request.headers for request in receiver.posts] == [False, False, True]
 
 
 def test_a_small_batch_and_a_large_event_are_not_compressed(receiver: Receiver) -> None:

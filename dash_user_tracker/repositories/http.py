@@ -48,8 +48,9 @@ BATCH_HEADER = "Dash-User-Tracker-Batch"
 BATCH_SIZE = 500
 #: Bytes; a batch above it is compressed.
 GZIP_ABOVE = 1024
-#: Events that are compressed together.
+#: Events that are compressed together, and the window that has zlib write gzip (RFC 1952).
 _AT_ONCE = 40
+_GZIP = 16 + zlib.MAX_WBITS
 #: Seconds; a receiver that asks for more patience gets this.
 LONGEST_RETRY_AFTER = 300.0
 
@@ -174,12 +175,15 @@ class HttpTrackerRepository(RemoteMetrics, TrackerRepository):
         sent_at = datetime.now(timezone.utc).isoformat()
         head = to_json({"batch_id": batch_id, "sent_at": sent_at, "dropped": dict(dropped)})
         head = f'{head[:-1]},"events":['
+        parts = _parts(head, texts, "]}")
         headers = {"Idempotency-Key": batch_id}
-        if len(head) + sum(map(len, texts)) > GZIP_ABOVE:
-            body = _compressed(head, texts, "]}")
+        # In ASCII, so that a character is a byte; a comma stands between the texts, and two characters behind the last.
+        if len(head) + sum(map(len, texts)) + len(texts) + 1 > GZIP_ABOVE:
+            packer = zlib.compressobj(1, zlib.DEFLATED, _GZIP)
+            body = b"".join([*map(packer.compress, parts), packer.flush()])
             headers["Content-Encoding"] = "gzip"
         else:
-            body = f"{head}{','.join(texts)}]}}".encode()
+            body = b"".join(parts)
         response = self._post(body, headers)
         if response.status_code != _TOO_LARGE or len(events) == 1:
             self._check_taken(response, len(events))
@@ -483,17 +487,11 @@ def _encoded(events: Sequence[EventOrLine]) -> tuple[list[str], Exception | None
     return texts, None
 
 
-def _compressed(head: str, texts: Sequence[str], tail: str) -> bytes:
-    """The body of a batch, in gzip (RFC 1952).
-
-    A few texts at a time: a body of hundreds, in one piece, takes the processor's cache away from the app.
-    """
-    packer = zlib.compressobj(1, zlib.DEFLATED, 16 + zlib.MAX_WBITS)
-    parts = []
+def _parts(head: str, texts: Sequence[str], tail: str) -> Iterator[bytes]:
+    """The body of a batch, a few texts at a time: hundreds in one piece take the processor's cache from the app."""
     for first in range(0, len(texts), _AT_ONCE):
-        parts.append(packer.compress(f"{head}{','.join(texts[first : first + _AT_ONCE])}".encode()))
-        head = ","
-    return b"".join([*parts, packer.compress(tail.encode()), packer.flush()])
+        yield f"{',' if first else head}{','.join(texts[first : first + _AT_ONCE])}".encode()
+    yield tail.encode()
 
 
 def _batch_id(events: Sequence[EventOrLine]) -> str:
