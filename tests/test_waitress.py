@@ -12,6 +12,8 @@ SERVE = """
 import signal, sys, waitress
 from served_app import server
 
+# A shell has what it starts in the background ignore it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 if "--term" in sys.argv:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
 waitress.serve(server, host="127.0.0.1", port=int(sys.argv[1]), threads=4)
